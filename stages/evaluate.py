@@ -1,0 +1,49 @@
+"""Stage `evaluate`: what the models say on held-out pairs, metrics with intervals, and the report."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from suasion.evaluation.metrics import EVALUATED, measure
+from suasion.evaluation.references import references
+from suasion.records import PAIR, PREDICTION, VOTE, read, write
+from suasion.stage import publish, stage
+
+MODELS = {
+    "warmstart": Path("data/warmstart/reasoner"),
+    "released": Path("data/train/reasoner"),
+    "sft": Path("data/train/sft"),
+}
+
+
+def main() -> None:
+    with stage("evaluate") as params:
+        from suasion.evaluation.report import build_report
+
+        from suasion.evaluation.predict import predict
+        from suasion.shards.reader import read_samples
+
+        settings = params.evaluate
+        samples = [
+            sample for split in EVALUATED for sample in read_samples(Path("data/shards"), split)[: settings.max_pairs]
+        ]
+        models = {name: folder for name, folder in MODELS.items() if folder.is_dir()}
+        predictions = pl.concat(
+            predict(folder, Path("data/listener/model"), samples, name=name, params=params)
+            for name, folder in models.items()
+        )
+        metrics = measure(predictions, resamples=settings.resamples, seed=params.seed)
+        pairs = read(Path("data/filter/pairs.parquet"), PAIR)
+        votes = read(Path("data/ingest/votes.parquet"), VOTE)
+        metrics["references"] = references(pairs, votes, resamples=settings.resamples, seed=params.seed)
+        with publish(Path("data/evaluate")) as out:
+            write(predictions, out / "predictions.parquet", PREDICTION)
+        with publish(Path("metrics.json")) as out:
+            out.write_text(json.dumps(metrics, indent=2) + "\n")
+        with publish(Path("report")) as out:
+            build_report(out, params=params, predictions=predictions, metrics=metrics, samples=samples)
+
+
+if __name__ == "__main__":
+    main()

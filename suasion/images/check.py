@@ -1,0 +1,46 @@
+"""Looks at an image file without trusting it: type and size from the header first, then whether it decodes."""
+
+import hashlib
+import io
+from typing import NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+
+
+class Checked(NamedTuple):
+    """What is known of an image that can be used; `format` is jpg, png or webp."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+
+
+class BadImage(Exception):
+    """An image that cannot be used: `reason` is a drop's reason code, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def check_image(content: bytes, *, max_pixels: int) -> Checked:
+    """What `content` shows, in numbers; it is decoded once, to be sure that it can be.
+
+    Raises:
+        BadImage: no JPEG, PNG or WebP (`image_format`), over `max_pixels` by its header (`image_too_large`), or damaged
+            (`image_corrupt`).
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=tuple(FORMATS)) as image:
+            width, height, kind = image.width, image.height, FORMATS[image.format or ""]
+            if width * height > max_pixels:
+                raise BadImage("image_too_large", f"{width} x {height} pixels, {max_pixels} allowed")
+            image.load()
+    except UnidentifiedImageError:
+        raise BadImage("image_format", f"{len(content)} bytes that are no JPEG, PNG or WebP") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage("image_corrupt", str(error)) from None
+    return Checked(hashlib.sha256(content).hexdigest(), width, height, kind)

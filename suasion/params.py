@@ -1,0 +1,250 @@
+"""`params.yaml` as typed models: one section per stage, parsed once; an unknown or wrong key is an error that names it.
+
+A profile is a whole file of this form in `profiles/`; `make repro PROFILE=x` copies it to `params.yaml`.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from suasion.errors import SuasionError
+
+ROOT = Path(__file__).resolve().parent.parent
+PARAMS = "params.yaml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of `params.yaml`: unknown keys are errors, values are not coerced across kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TinyModel(Section):
+    """A small Qwen2.5-VL, built here and taught to see by captioning rendered scenes."""
+
+    kind: Literal["tiny"]
+    hidden: Positive
+    layers: Positive
+    vision_hidden: Positive
+    vision_depth: Positive
+    image_size: Positive  # pixels a side; more are scaled down
+    vocab_size: Positive
+    steps: Steps  # of captioning
+    batch_size: Positive  # images
+    learning_rate: float
+
+
+class HubModel(Section):
+    """A model of the Hugging Face hub, pinned to a commit."""
+
+    kind: Literal["hub"]
+    repo: str
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+    max_pixels: Positive  # per image, after the processor
+
+
+Model = Annotated[TinyModel | HubModel, Field(discriminator="kind")]
+
+
+class Base(Section):
+    reasoner: Model
+    listener: Model | None  # null: the listener starts from the reasoner's base
+
+
+class WorldSource(Section):
+    """The embedded world: rendered scenes and simulated voters with known reliabilities."""
+
+    name: Literal["world"]
+    pairs: dict[Literal["train", "val", "test", "ood"], Steps]
+    voters: Positive
+    votes_per_pair: Positive
+    careless_share: Share  # voters who guess
+    left_share: Share  # voters who always choose the first image
+    tie_share: Share  # how often any voter ties
+    no_difference_share: Share  # of the pairs: both images show the prompt, nobody can be right
+    image_size: Positive
+
+
+class AvtSource(Section):
+    """Real votes: the AVT AI images study (Goering et al. 2023)."""
+
+    name: Literal["avt"]
+    folder: str  # below the data folder ($SUASION_DATA)
+    snapshot: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # sha256 over votes and images
+
+
+class JsonlSource(Section):
+    """Votes of your own: JSON lines beside a folder of images, in the columns that docs/bring-your-own-votes.md lists."""
+
+    name: Literal["jsonl"]
+    folder: str  # absolute, or below the data folder
+    snapshot: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+Source = Annotated[WorldSource | AvtSource | JsonlSource, Field(discriminator="name")]
+
+
+class Ingest(Section):
+    source: Source
+    max_megapixels: float
+
+
+class Validate(Section):
+    min_votes: Positive  # rows of the votes table
+    min_pairs: Positive
+    max_null_annotator: Share
+    max_tie_rate: Share
+
+
+class Filter(Section):
+    min_votes: Positive  # decided votes per pair
+    min_margin: Share  # |p_a - 0.5| at least
+    max_prompt_chars: Positive
+    splits: Literal["source"] | dict[Literal["train", "val", "test"], Share]  # "source", or shares of the prompts
+
+
+class Shard(Section):
+    samples_per_shard: Positive
+    max_side: Positive  # pixels; larger images are scaled down and encoded again
+
+
+class Lora(Section):
+    rank: Positive
+    alpha: Positive
+    target: str  # regular expression over module names
+
+
+class Supervised(Section):
+    """Supervised steps of a model: AdamW, cosine schedule, gradient norm clipped at 1."""
+
+    steps: Steps
+    batch_size: Positive
+    learning_rate: float
+    lora: Lora | None
+
+
+class Warmstart(Supervised):
+    lessons: Literal["world", "none"]  # where true explanations come from; none: the base model already explains
+
+
+class Listener(Supervised):
+    lessons: Literal["world", "none"]
+    corrupted_share: Share  # of the explanations that it is trained on
+    no_explanation_share: Share
+
+
+class Prescore(Section):
+    batch_size: Positive
+
+
+class RewardWeights(Section):
+    format: float
+    accuracy: float
+    listener: float
+
+
+class Vllm(Section):
+    mode: Literal["colocate", "server"]
+    gpu_memory_utilization: Share
+
+
+class Train(Section):
+    steps: Steps
+    prompts_per_step: Positive
+    generations: Annotated[int, Field(ge=2)]  # completions in a group
+    micro_batch: Positive  # completions in one forward and backward
+    max_completion_tokens: Positive
+    max_prompt_tokens: Positive  # counted after the processor; longer prompts are dropped with a reason
+    temperature: float
+    learning_rate: float
+    kl: float  # TRL's beta
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
+    rewards: RewardWeights
+    checkpoint_every: Positive
+    lora: Lora | None
+    bf16: bool
+    gradient_checkpointing: bool
+    vllm: Vllm | None
+    sft_baseline: bool  # train the same warm start with the same compute by SFT on the same pairs
+
+
+class Evaluate(Section):
+    batch_size: Positive
+    resamples: Positive
+    max_pairs: Positive  # per split, the first by hash
+    gallery: Steps  # examples in the report
+
+
+class Release(Section):
+    name: str
+    license: str
+
+
+class Params(Section):
+    profile: str
+    seed: Annotated[int, Field(ge=0)]
+    threads: Positive
+    base: Base
+    ingest: Ingest
+    validate_: Annotated[Validate, Field(alias="validate")]
+    filter: Filter
+    shard: Shard
+    warmstart: Warmstart
+    listener: Listener
+    prescore: Prescore
+    train: Train
+    evaluate: Evaluate
+    release: Release
+
+
+def load_params(path: Path | str = PARAMS) -> Params:
+    """Parse a parameter file.
+
+    Raises:
+        SuasionError: the file is missing, is no YAML, or has an unknown key or a value that is not allowed; the first
+            such key is named with its value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SuasionError(
+            f"no parameter file {path.name}", where=str(path.resolve()), do="run from the project's folder"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SuasionError(f"not YAML: {error}", where=str(path), do="mend the syntax") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise _explain(error, path) from None
+
+
+def _explain(error: ValidationError, path: Path) -> SuasionError:
+    first: Any = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return SuasionError(
+            f"unknown key {key} = {first['input']!r}{more}",
+            where=f"{path}: {key}",
+            do="remove it, or mend its spelling",
+        )
+    if first["type"] == "missing":
+        return SuasionError(
+            f"key {key} is missing{more}", where=f"{path}: {key}", do="add it; profiles/ has whole examples"
+        )
+    return SuasionError(
+        f"{key} = {first['input']!r} is not allowed: {first['msg']}{more}", where=f"{path}: {key}", do="mend the value"
+    )
+
+
+def data_folder() -> Path:
+    """Where source data outside the project lies: $SUASION_DATA, else `../shared/data` beside the project."""
+    return Path(os.environ.get("SUASION_DATA") or ROOT.parent / "shared" / "data")

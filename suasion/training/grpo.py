@@ -1,0 +1,144 @@
+"""GRPO by TRL's `GRPOTrainer`: which rows it sees, with which options, and what of its log is kept.
+
+Given up: anything of our own in the optimisation. What is ours is around it: prompts are counted after the processor and
+never truncated, image tokens are suppressed, one optimisation step is one generation (so a checkpoint never loses a
+buffered batch), and checkpoints are complete or absent.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, Image, List
+from trl import GRPOConfig, GRPOTrainer
+
+from suasion.errors import SuasionError
+from suasion.listener.local import LocalListener
+from suasion.params import Train
+from suasion.rewards.accuracy import accuracy_reward
+from suasion.rewards.format import format_reward
+from suasion.rewards.listener import ListenerReward
+from suasion.training.checkpoints import MarkComplete, ResumesWeights
+from suasion.training.log import ShowProgress
+from suasion.training.rows import Row
+from suasion.training.supervised import announce_resume, quiet
+from suasion.vlm.chat import QUESTION, prompt_text
+from suasion.vlm.inputs import image_tokens
+
+LOG_COLUMNS = {
+    "loss": "loss",
+    "reward": "reward",
+    "reward_format": "rewards/format_reward/mean",
+    "reward_accuracy": "rewards/accuracy_reward/mean",
+    "reward_listener": "rewards/listener_reward/mean",
+    "listener_gain": "listener_gain",
+    "contradiction": "contradiction",
+    "groups_without_spread": "frac_reward_zero_std",
+    "kl": "kl",
+    "entropy": "entropy",
+    "length": "completions/mean_length",
+    "clipped": "completions/clipped_ratio",
+    "grad_norm": "grad_norm",
+}
+"""Columns of `log.csv` and TRL's names for them."""
+
+
+class _Trainer(ResumesWeights, GRPOTrainer):
+    """TRL's trainer, which also finds its weights again."""
+
+
+def to_dataset(rows: Sequence[Row]) -> Dataset:
+    """Rows in the columns that TRL and the rewards read; images are decoded when a row is taken."""
+    table = Dataset.from_dict(
+        {
+            "pair_id": [row.pair_id for row in rows],
+            "prompt": [[{"role": "user", "content": QUESTION.format(prompt=prompt_text(row.prompt))}] for row in rows],
+            "images": [[{"bytes": row.first, "path": None}, {"bytes": row.second, "path": None}] for row in rows],
+            "question": [row.prompt for row in rows],
+            "label": [row.label for row in rows],
+            "prior": [row.prior for row in rows],
+        }
+    )
+    return table.cast_column("images", List(Image(mode="RGB")))
+
+
+def config(settings: Train, *, seed: int, output: Path, processor: Any) -> GRPOConfig:
+    """TRL's options for `settings`. One optimisation step takes one generation of prompts x completions."""
+    completions = settings.prompts_per_step * settings.generations
+    if completions % settings.micro_batch:
+        raise SuasionError(
+            f"train.micro_batch = {settings.micro_batch} does not divide {completions} completions",
+            where="params.yaml: train.micro_batch",
+            do="choose a divisor of prompts_per_step x generations",
+        )
+    vllm = settings.vllm
+    return GRPOConfig(
+        output_dir=str(output),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.micro_batch,
+        gradient_accumulation_steps=completions // settings.micro_batch,
+        num_generations=settings.generations,
+        max_completion_length=settings.max_completion_tokens,
+        temperature=settings.temperature,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=min(5, settings.steps // 10),
+        adam_beta2=0.95,
+        beta=settings.kl,
+        loss_type=settings.loss,
+        reward_weights=[settings.rewards.format, settings.rewards.accuracy, settings.rewards.listener],
+        generation_kwargs={"suppress_tokens": image_tokens(processor)},
+        use_vllm=vllm is not None,
+        **({"vllm_mode": vllm.mode, "vllm_gpu_memory_utilization": vllm.gpu_memory_utilization} if vllm else {}),
+        activation_checkpointing=settings.gradient_checkpointing,
+        bf16=settings.bf16,
+        logging_steps=1,
+        save_steps=settings.checkpoint_every,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        seed=seed,
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def train_grpo(
+    model: Any,
+    processor: Any,
+    rows: Sequence[Row],
+    listener: LocalListener,
+    settings: Train,
+    *,
+    checkpoints: Path,
+    seed: int,
+    label: str,
+) -> list[dict[str, float]]:
+    """Train `model` in place with the reward of Eq. 3 (arXiv 2506.22832); returns the trainer's log.
+
+    A run that was killed goes on from its last complete checkpoint in `checkpoints`.
+    """
+    trainer = _Trainer(
+        model=model,
+        reward_funcs=[format_reward, accuracy_reward, ListenerReward(listener)],
+        args=config(settings, seed=seed, output=checkpoints, processor=processor),
+        train_dataset=to_dataset(rows),
+        processing_class=processor,
+        callbacks=[MarkComplete(), ShowProgress(label)],
+        peft_config=_lora(settings),
+    )
+    quiet(trainer)
+    trainer.train(resume_from_checkpoint=announce_resume(checkpoints, label))
+    if settings.lora is not None:
+        trainer.model.merge_and_unload()
+    return trainer.state.log_history
+
+
+def _lora(settings: Train) -> Any:
+    if settings.lora is None:
+        return None
+    from peft import LoraConfig
+
+    lora = settings.lora
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.target)

@@ -1,0 +1,68 @@
+"""From samples to what a reasoner is shown in training: order of presentation, label as shown, the listener's prior.
+
+The order is drawn per pair by a seeded hash: a policy that always answers "1" must not look like a model.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+from PIL import Image
+
+from suasion.records import DROP
+from suasion.shards.reader import Sample
+from suasion.vlm.chat import reasoner_messages
+from suasion.vlm.inputs import prompt_inputs, render
+from suasion.votes.pairs import shown_swapped
+
+
+class Row(NamedTuple):
+    """A training pair as it is shown: images in their order of presentation, `label` 1, 2 or 0 (tie)."""
+
+    pair_id: str
+    prompt: str
+    first: bytes
+    second: bytes
+    label: int
+    prior: float  # the listener's probability of the label without any explanation; 0.5 on a tie
+
+    def images(self) -> tuple[Image.Image, Image.Image]:
+        """Both images, RGB, in the order in which they are shown."""
+        return _open(self.first), _open(self.second)
+
+
+def make_rows(samples: Sequence[Sample], p_a_prior: Mapping[str, float], *, seed: int) -> list[Row]:
+    """One row per sample, in the samples' order. `p_a_prior` holds the listener's prior of A for every pair."""
+    rows = []
+    for sample in samples:
+        pair_id, label = sample.pair["pair_id"], sample.pair["label"]
+        prior = {"a": p_a_prior[pair_id], "b": 1 - p_a_prior[pair_id], "tie": 0.5}[label]
+        swapped = shown_swapped(pair_id, seed)
+        images = (sample.image_b, sample.image_a) if swapped else (sample.image_a, sample.image_b)
+        shown = 0 if label == "tie" else 1 + ((label == "b") != swapped)
+        rows.append(Row(pair_id, sample.pair["prompt"], *images, shown, prior))
+    return rows
+
+
+def drop_long_prompts(rows: Sequence[Row], processor: Any, *, max_prompt_tokens: int) -> tuple[list[Row], pl.DataFrame]:
+    """Rows whose prompt has at most `max_prompt_tokens` tokens after the processor, and a table of drops.
+
+    Truncating a prompt would cut image tokens, so a longer one is not shown at all.
+    """
+    import torch
+
+    kept, drops = [], []
+    for row in rows:
+        text = render(processor, reasoner_messages(row.prompt))
+        tokens = prompt_inputs(processor, [text], [row.images()], torch.device("cpu"))["input_ids"].shape[1]
+        if tokens <= max_prompt_tokens:
+            kept.append(row)
+        else:
+            drops.append(("train", row.pair_id, "prompt_too_long", f"{tokens} tokens, {max_prompt_tokens} allowed"))
+    assert len(rows) == len(kept) + len(drops)
+    return kept, pl.DataFrame(drops, schema=DROP, orient="row")
+
+
+def _open(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content)).convert("RGB")

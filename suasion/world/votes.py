@@ -1,0 +1,143 @@
+"""The embedded world's votes: pairs of rendered scenes, judged by simulated voters whose reliability is known.
+
+In a pair one image shows the prompt and the other differs in one attribute; people prefer the one that shows it. Most
+voters see that more or less reliably; some guess, some always choose the left image, all tie now and then. Truth is a
+return value, so that filters and reliability estimates can be held against it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from suasion.params import WorldSource
+from suasion.votes.sources import RawVote
+from suasion.world.scenes import ATTRIBUTES, Scene, change_one, draw, encode, random_scene, training_groups
+
+SPLITS = ("train", "val", "test", "ood")
+_START = datetime(2026, 1, 5, 9)
+
+
+class Voter(NamedTuple):
+    """A simulated person. `accuracy` is the probability that a decided vote is for the better image."""
+
+    annotator_id: str
+    kind: str  # careful, careless (guesses) or left (always chooses the first image)
+    accuracy: float
+    tie_rate: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A rendered scene, encoded when it is asked for; the name tells its pair, so the bytes follow from it."""
+
+    name: str
+    scene: Scene
+    seed: tuple[int, ...]
+    size: int
+
+    def read(self) -> bytes:
+        return encode(draw(self.scene, np.random.default_rng(self.seed), size=self.size))
+
+
+class WorldPair(NamedTuple):
+    """A pair and what is true of it; `better` is a, b, or tie where both images show the prompt."""
+
+    pair_id: str
+    split: str
+    prompt: Scene
+    image_a: Drawing
+    image_b: Drawing
+    better: str
+
+
+def make_voters(settings: WorldSource, seed: int) -> list[Voter]:
+    """The voters of the world; the shares of careless and left ones are met exactly, rounded down."""
+    rng = np.random.default_rng((seed, 100))
+    careless = int(settings.voters * settings.careless_share)
+    left = int(settings.voters * settings.left_share)
+    kinds = ["careless"] * careless + ["left"] * left
+    kinds += ["careful"] * (settings.voters - len(kinds))
+    voters = []
+    for number, place in enumerate(rng.permutation(settings.voters)):
+        kind = kinds[place]
+        accuracy = float(rng.uniform(0.7, 0.97)) if kind == "careful" else 0.5
+        ties = settings.tie_share * float(rng.uniform(0.5, 1.5)) if kind != "left" else 0.0
+        voters.append(Voter(f"voter-{number:03d}", kind, round(accuracy, 4), round(ties, 4)))
+    return voters
+
+
+def make_pairs(settings: WorldSource, seed: int) -> list[WorldPair]:
+    """The pairs of all splits; no prompt, scene or image is in two splits.
+
+    Train, val and test hold scenes of one or two groups without held-out combinations; out of distribution means three
+    groups, or a held-out combination.
+    """
+    taken: dict[Scene, str] = {}
+    pairs = []
+    # The small splits choose first: they stay the same when more training pairs are asked for.
+    for split in ("val", "test", "ood", "train"):
+        rng = np.random.default_rng((seed, 101, SPLITS.index(split)))
+        for number in range(settings.pairs.get(split, 0)):
+            pairs.append(_make_pair(settings, seed, split, number, rng, taken))
+    return sorted(pairs, key=lambda pair: pair.pair_id)
+
+
+def _make_pair(
+    settings: WorldSource, seed: int, split: str, number: int, rng: np.random.Generator, taken: dict[Scene, str]
+) -> WorldPair:
+    while True:
+        if split == "ood" and number % 2:
+            prompt = random_scene(rng, groups=3)
+        else:
+            prompt = random_scene(rng, groups=training_groups(rng), held_out=split == "ood")
+        same = bool(rng.random() < settings.no_difference_share)
+        attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
+        other = prompt if same else change_one(rng, prompt, attribute)
+        if all(taken.get(scene, split) == split for scene in (prompt, other)):
+            break
+    taken[prompt] = taken[other] = split
+    swapped = bool(rng.random() < 0.5)
+    scenes = (other, prompt) if swapped else (prompt, other)
+    pair_id = f"world-{split}-{number:06d}"
+    drawings = [
+        Drawing(f"{pair_id}.{side}", scene, (seed, 102, SPLITS.index(split), number, place), settings.image_size)
+        for place, (side, scene) in enumerate(zip("ab", scenes, strict=True))
+    ]
+    return WorldPair(pair_id, split, prompt, *drawings, better="tie" if same else "b" if swapped else "a")
+
+
+def cast_vote(voter: Voter, better: str, rng: np.random.Generator) -> str:
+    """What `voter` says of a pair: a, b or tie. Where nothing is better, a decided vote is a coin's."""
+    if voter.kind == "left":
+        return "a"
+    if rng.random() < (0.5 if better == "tie" else voter.tie_rate):
+        return "tie"
+    if better == "tie":
+        return "a" if rng.random() < 0.5 else "b"
+    right = rng.random() < voter.accuracy
+    return better if right else {"a": "b", "b": "a"}[better]
+
+
+def read_votes(settings: WorldSource, seed: int) -> Iterator[RawVote]:
+    """Every vote of the world, pair by pair: `votes_per_pair` different voters, or all where there are fewer."""
+    voters = make_voters(settings, seed)
+    for pair in make_pairs(settings, seed):
+        number = int(pair.pair_id.rpartition("-")[2])
+        rng = np.random.default_rng((seed, 103, SPLITS.index(pair.split), number))
+        chosen = rng.choice(len(voters), size=min(settings.votes_per_pair, len(voters)), replace=False)
+        for place, index in enumerate(chosen):
+            voter = voters[int(index)]
+            yield RawVote(
+                row=f"{pair.pair_id}#{place}",
+                prompt=str(pair.prompt),
+                image_a=pair.image_a,
+                image_b=pair.image_b,
+                choice=cast_vote(voter, pair.better, rng),
+                pair_id=pair.pair_id,
+                annotator_id=voter.annotator_id,
+                voted_at=_START + timedelta(seconds=int(rng.integers(0, 30 * 24 * 3600))),
+                source_split=pair.split,
+            )

@@ -1,0 +1,177 @@
+"""GRPO through the real trainer of TRL, on a random model of the production architecture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from suasion.errors import SuasionError
+from suasion.listener.local import LocalListener
+from suasion.params import RewardWeights, Train
+from suasion.training import grpo
+from suasion.training.rows import Row
+from suasion.vlm.inputs import image_tokens
+from suasion.vlm.load import load_model, save
+from suasion.world.lessons import contrast
+from suasion.world.scenes import draw, encode
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(6):
+        prompt, scenes, answer = contrast(rng)
+        first, second = (encode(draw(scene, rng, size=32)) for scene in scenes)
+        made.append(Row(str(index), str(prompt), first, second, answer, 0.5))
+    return made
+
+
+def settings(**changes: Any) -> Train:
+    values: dict[str, Any] = {
+        "steps": 4,
+        "prompts_per_step": 2,
+        "generations": 2,
+        "micro_batch": 4,
+        "max_completion_tokens": 6,
+        "max_prompt_tokens": 200,
+        "temperature": 1.0,
+        "learning_rate": 1e-3,
+        "kl": 0.1,
+        "loss": "dapo",
+        "rewards": RewardWeights(format=1.0, accuracy=0.5, listener=0.5),
+        "checkpoint_every": 1,
+        "lora": None,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "vllm": None,
+        "sft_baseline": False,
+    }
+    return Train(**(values | changes))
+
+
+@pytest.fixture(autouse=True)
+def noisy_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model earns no reward, so nothing would move it: let it earn for the letters that it writes."""
+
+    def format_reward(completions: list[Any], **_: Any) -> list[float]:
+        return [sum(map(ord, completion[-1]["content"])) % 97 / 97 for completion in completions]
+
+    monkeypatch.setattr(grpo, "format_reward", format_reward)
+
+
+def run(tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any], **changes: Any) -> Any:
+    start = tmp_path.parent / "start"
+    save(tiny_model(0), processor, start)  # TRL loads the reference model of the KL term from where the model came from
+    model = load_model(start).train()
+    listener = LocalListener(tiny_model(1), processor, batch_size=8)
+    history = grpo.train_grpo(
+        model, processor, rows, listener, settings(**changes), checkpoints=tmp_path, seed=3, label="test"
+    )
+    return model, history
+
+
+class Interrupted(Exception):
+    pass
+
+
+class InterruptAfter(TrainerCallback):
+    step = 2
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step + 1:
+            raise Interrupted
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_resuming_gives_bitwise_the_same_weights(
+    tmp_path: Path,
+    rows: list[Row],
+    processor: Any,
+    tiny_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    accumulated: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    micro = {"micro_batch": 4 // accumulated}
+    whole, history = run(tmp_path / "whole", rows, processor, tiny_model, **micro)
+
+    class ShowAndInterrupt(InterruptAfter):
+        def __init__(self, _: str) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grpo, "ShowProgress", ShowAndInterrupt)
+        with pytest.raises(Interrupted):
+            run(tmp_path / "killed", rows, processor, tiny_model, **micro)
+    resumed, resumed_history = run(tmp_path / "killed", rows, processor, tiny_model, **micro)
+    assert "resuming from checkpoint-2" in capsys.readouterr().out
+    for (name, weight), other in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(weight, other), name
+    keys = grpo.LOG_COLUMNS.values()
+    assert [{key: row.get(key) for key in keys} for row in history[:-1]] == [
+        {key: row.get(key) for key in keys} for row in resumed_history[:-1]
+    ]
+
+
+def test_training_moves_the_weights_and_logs_every_term(
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+) -> None:
+    model, history = run(tmp_path, rows, processor, tiny_model)
+    start = tiny_model(0)
+    moved = [
+        not torch.equal(weight, other) for weight, other in zip(model.parameters(), start.parameters(), strict=True)
+    ]
+    assert sum(moved) > len(moved) / 2
+    logged = {key for row in history for key in row}
+    # A random model writes no completion that parses, so the listener has nothing to report.
+    assert set(grpo.LOG_COLUMNS.values()) - logged <= {"listener_gain", "contradiction"}
+
+
+def test_completions_hold_no_image_token(
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output head is bent so that image tokens would be all that is ever sampled."""
+    forbidden = image_tokens(processor)
+    assert len(forbidden) >= 3
+    seen: list[int] = []
+
+    def watch(completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        seen.extend(token for row in completion_ids for token in row)
+        return [0.0] * len(completions)
+
+    monkeypatch.setattr(grpo, "format_reward", watch)
+    model = tiny_model(0)
+    with torch.no_grad():
+        model.lm_head.weight[forbidden] = 50.0 * model.lm_head.weight.mean(dim=0).sign()
+    listener = LocalListener(tiny_model(1), processor, batch_size=8)
+    grpo.train_grpo(
+        model.train(), processor, rows, listener, settings(steps=1, kl=0.0), checkpoints=tmp_path, seed=3, label="test"
+    )
+    assert seen
+    assert not set(seen) & set(forbidden)
+
+
+def test_a_micro_batch_that_does_not_divide_is_an_error(tmp_path: Path, processor: Any) -> None:
+    with pytest.raises(SuasionError, match="train.micro_batch = 3 does not divide 4"):
+        grpo.config(settings(micro_batch=3), seed=0, output=tmp_path, processor=processor)
+
+
+def test_both_images_of_every_row_reach_the_model(
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+) -> None:
+    """Multi-image prompts need TRL's `images` column: count the images that go through the vision tower."""
+    model = tiny_model(0).train()
+    counts: list[int] = []
+    model.model.visual.register_forward_pre_hook(
+        lambda module, args, kwargs: counts.append(len(kwargs.get("grid_thw", args[-1]))), with_kwargs=True
+    )
+    listener = LocalListener(tiny_model(1), processor, batch_size=8)
+    grpo.train_grpo(
+        model, processor, rows, listener, settings(steps=1, kl=0.0), checkpoints=tmp_path, seed=3, label="test"
+    )
+    assert counts
+    assert set(counts) == {2 * 4}
