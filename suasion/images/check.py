@@ -41,6 +41,8 @@ def check_image(content: bytes, *, max_pixels: int) -> Checked:
             image.load()
     except UnidentifiedImageError:
         raise BadImage("image_format", f"{len(content)} bytes that are no JPEG, PNG or WebP") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own cap, far above ours, raised before the size is known
+        raise BadImage("image_too_large", str(error)) from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise BadImage("image_corrupt", str(error)) from None
     return Checked(hashlib.sha256(content).hexdigest(), width, height, kind)

@@ -89,7 +89,8 @@ def _fit(votes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         chose_a=pl.col("choice") == "a",
         weight=pl.col("count") * pl.col("weight"),
     )
-    found = one_coin(*(index[name].to_numpy() for name in ("pair", "voter", "chose_a", "weight")))
+    types = {"pair": np.int64, "voter": np.int64, "chose_a": np.bool_, "weight": np.float64}
+    found = one_coin(*(index[name].to_numpy().astype(kind) for name, kind in types.items()))
     return (
         pl.DataFrame({"pair_id": pair_ids, "p_a": found.p_a}),
         pl.DataFrame({"annotator_id": who, "accuracy": found.accuracy}),

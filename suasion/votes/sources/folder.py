@@ -7,6 +7,7 @@ changed although they lie outside the project, and a run never takes other data 
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,8 +82,8 @@ def read_rows(folder: Path, *, required: Sequence[str]) -> Iterator[RawVote]:
             choice=str(row.get("choice") or ""),
             pair_id=_text(row.get("pair_id")),
             annotator_id=_text(row.get("annotator_id")),
-            count=int(str(row.get("count") or 1)),
-            weight=float(str(row.get("weight") or 1.0)),
+            count=int(_number(row.get("count"))),
+            weight=_number(row.get("weight")),
             voted_at=_time(row.get("voted_at")),
             source_split=_text(row.get("split")),
             model_a=_text(row.get("model_a")),
@@ -131,6 +132,15 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _text(value: object) -> str | None:
     return str(value) if value not in (None, "") else None
+
+
+def _number(value: object) -> float:
+    """The number in a field; 1 where there is none, 0 (which ingest drops) where it is no number."""
+    try:
+        number = 1.0 if value in (None, "") else float(str(value))
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _time(value: object) -> datetime | None:

@@ -1,0 +1,1 @@
+"""Prefect flows: the same DVC stages with retries and lineage."""
