@@ -28,8 +28,16 @@ REFERENCES = {
     "always_a": "Always the first-listed image",
 }
 CURVES = (
-    ("Reward in GRPO", "data/train/log.csv", {"reward": "reward", "reward_accuracy": "accuracy", "reward_listener": "listener"}),
-    ("Contradictions in GRPO", "data/train/log.csv", {"contradiction": "contradiction", "groups_without_spread": "groups without spread"}),
+    (
+        "Reward in GRPO",
+        "data/train/log.csv",
+        {"reward": "reward", "reward_accuracy": "accuracy", "reward_listener": "listener"},
+    ),
+    (
+        "Contradictions in GRPO",
+        "data/train/log.csv",
+        {"contradiction": "contradiction", "groups_without_spread": "groups without spread"},
+    ),
     ("Entropy in GRPO", "data/train/log.csv", {"entropy": "entropy"}),
     ("Cold start", "data/warmstart/log.csv", {"loss": "loss"}),
     ("Listener", "data/listener/log.csv", {"loss": "loss"}),
@@ -73,10 +81,16 @@ def verdict(difference: dict[str, Any]) -> tuple[str, str]:
         return "unsure", "There are no test pairs, so nothing can be said about the released model."
     size = points(difference)
     if difference["low"] > 0:
-        return "better", f"The released model is better than the warm start on held-out pairs: {size} points of accuracy."
+        return (
+            "better",
+            f"The released model is better than the warm start on held-out pairs: {size} points of accuracy.",
+        )
     if difference["high"] < 0:
         return "worse", f"The released model is worse than the warm start on held-out pairs: {size} points of accuracy."
-    return "unsure", f"On held-out pairs the released model cannot be told from the warm start: {size} points of accuracy."
+    return (
+        "unsure",
+        f"On held-out pairs the released model cannot be told from the warm start: {size} points of accuracy.",
+    )
 
 
 def percent(estimate: dict[str, Any]) -> str:
@@ -130,7 +144,9 @@ def _data() -> dict[str, Any]:
         "ingested": ingested,
         "filtered": filtered,
         "ingest_drops": dict(dropped),
-        "voters": voters.sort("flagged", "accuracy", "annotator_id", descending=[True, False, False]).head(12).to_dicts(),
+        "voters": voters.sort("flagged", "accuracy", "annotator_id", descending=[True, False, False])
+        .head(12)
+        .to_dicts(),
     }
 
 

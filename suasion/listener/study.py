@@ -10,9 +10,9 @@ import numpy as np
 
 from suasion.listener.local import Hearing, LocalListener
 from suasion.world.lessons import contrast, corrupt, explanation
-from suasion.world.scenes import Scene, draw
+from suasion.world.scenes import Prompt, Scene, draw
 
-Told = Callable[[Scene, tuple[Scene, Scene], np.random.Generator], str | None]
+Told = Callable[[Prompt, tuple[Scene, Scene], np.random.Generator], str | None]
 
 EXPLANATIONS: dict[str, Told] = {
     "none": lambda prompt, scenes, rng: None,

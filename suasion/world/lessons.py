@@ -12,8 +12,20 @@ import numpy as np
 from PIL import Image
 
 from suasion.vlm.chat import ANSWER_PREFIX, format_completion, listener_messages, reasoner_messages, swap_references
-from suasion.world.scenes import ATTRIBUTES, Scene, change_one, draw, parse_scene, random_scene, training_groups
+from suasion.world.scenes import (
+    ATTRIBUTES,
+    Prompt,
+    Scene,
+    change_one,
+    draw,
+    parse_prompt,
+    parse_scene,
+    random_prompt,
+    random_scene,
+    training_groups,
+)
 
+EXPLAIN_SHARE = 0.5
 CAPTION_MESSAGES = [{"role": "user", "content": [{"type": "image"}]}]
 
 
@@ -69,7 +81,8 @@ class Explanations(SeededLessons):
 class Verdicts(SeededLessons):
     """A prompt, two images and an explanation that may be false, with the right answer: to weigh words against images.
 
-    `corrupted_share` of the explanations is false of the images, `no_explanation_share` of the lessons has none.
+    `corrupted_share` of the explanations is false of the images, `no_explanation_share` of the lessons has none. Half of
+    the lessons ask the listener to explain for itself, before the answer: one token of an answer teaches little sight.
     """
 
     kind = 3
@@ -80,6 +93,9 @@ class Verdicts(SeededLessons):
 
     def draw(self, rng: np.random.Generator) -> Lesson:
         prompt, scenes, answer = contrast(rng)
+        if rng.random() < EXPLAIN_SHARE:
+            reply = format_completion(explanation(prompt, *scenes), answer)
+            return Lesson(reasoner_messages(str(prompt)), _draw_both(scenes, rng), reply)
         # Half of the explanations are told the other way round, as they are when both orders of presentation are asked.
         exchanged = rng.random() < 0.5
         told = scenes[::-1] if exchanged else scenes
@@ -93,59 +109,61 @@ class Verdicts(SeededLessons):
         )
 
 
-def explanation(prompt: Scene, first: Scene, second: Scene) -> str:
-    """What is on two images shown in this order, and where it is not what the prompt asks for."""
-    return f"image 1 shows {first.against(prompt)}. image 2 shows {second.against(prompt)}."
+def explanation(prompt: Prompt, first: Scene, second: Scene) -> str:
+    """What two images show, in this order, and which of them shows the wanted value and which the unwanted one."""
+    wanted, unwanted = prompt.values
+    shown = [(wanted if scene == prompt.asked else unwanted, image) for image, scene in ((1, first), (2, second))]
+    shown.sort(key=lambda pair: pair[0] != wanted)
+    where = ", ".join(f"{value} in image {image}" for value, image in shown)
+    return f"image 1 shows {first}. image 2 shows {second}. {where}."
 
 
 def is_exact(text: str | None, prompt: str, first: str | None, second: str | None) -> bool | None:
     """Whether an explanation describes both images exactly; None where what they show is not known.
 
-    `prompt`, `first` and `second` are scenes in words; no explanation describes nothing.
+    `prompt`, `first` and `second` are in the world's words; no explanation describes nothing.
     """
     if first is None or second is None:
         return None
-    scenes = [parse_scene(words) for words in (prompt, first, second)]
-    assert all(scene is not None for scene in scenes), f"not scenes of this world: {prompt!r}, {first!r}, {second!r}"
-    return text == explanation(*scenes)  # type: ignore[arg-type]  # none of them is None
+    asked, scenes = parse_prompt(prompt), [parse_scene(words) for words in (first, second)]
+    if asked is None or scenes[0] is None or scenes[1] is None:
+        raise ValueError(f"not of this world: {prompt!r}, {first!r}, {second!r}")
+    return text == explanation(asked, scenes[0], scenes[1])
 
 
-def contrast(rng: np.random.Generator) -> tuple[Scene, tuple[Scene, Scene], int]:
-    """A prompt's scene, the scenes of two images of which one shows it, and which one (1 or 2) that is."""
-    prompt = random_scene(rng, groups=training_groups(rng))
-    other = change_one(rng, prompt, tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))])
-    return (prompt, (prompt, other), 1) if rng.random() < 0.5 else (prompt, (other, prompt), 2)
+def contrast(rng: np.random.Generator) -> tuple[Prompt, tuple[Scene, Scene], int]:
+    """A prompt of the training distribution, the scenes of two images, and which one (1 or 2) shows what is asked."""
+    prompt = random_prompt(rng, groups=training_groups(rng))
+    scenes = (prompt.asked, prompt.unasked)
+    return (prompt, scenes, 1) if rng.random() < 0.5 else (prompt, scenes[::-1], 2)
 
 
-def corrupt(prompt: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> str:
-    """An explanation that is false of `scenes`: told the wrong way round, with one attribute wrong, or invented."""
-    true = explanation(prompt, *scenes)
-    while (text := _corrupt(prompt, scenes, rng)) == true:
-        pass
-    return text
-
-
-def _corrupt(prompt: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> str:
-    way = int(rng.integers(3))
+def corrupt(prompt: Prompt, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> str:
+    """An explanation that is false of `scenes`: of the other image, with one attribute wrong, or both."""
     first, second = scenes
-    if way == 0:
-        return explanation(prompt, second, first)
-    attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
-    if way == 1:
-        if rng.random() < 0.5:
-            return explanation(prompt, change_one(rng, first, attribute), second)
-        return explanation(prompt, first, change_one(rng, second, attribute))
-    invented = change_one(rng, prompt, attribute)
-    return explanation(prompt, *((prompt, invented) if rng.random() < 0.5 else (invented, prompt)))
+    way = int(rng.integers(3))
+    if way != 0:
+        attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
+        wrong = explanation(prompt, first, second)
+        said = str(first) if rng.random() < 0.5 else str(second)
+        wrong = wrong.replace(f"shows {said}.", f"shows {change_one(rng, _scene(said), attribute)}.", 1)
+        return wrong if way == 1 else swap_references(wrong)
+    return explanation(prompt, second, first)
+
+
+def _scene(words: str) -> Scene:
+    scene = parse_scene(words)
+    assert scene is not None, words
+    return scene
 
 
 def corpus(seed: int, lines: int = 3000) -> Iterator[str]:
     """Text in the world's language, for the tokenizer: every word, also in combinations that no lesson shows."""
     rng = np.random.default_rng((seed, 0))
     for index in range(lines):
-        scene = random_scene(rng, groups=int(rng.integers(1, 4)), held_out=index % 4 == 0)
-        text = explanation(scene, scene, change_one(rng, scene, tuple(ATTRIBUTES)[index % len(ATTRIBUTES)]))
-        for message in listener_messages(str(scene), text):
+        prompt = random_prompt(rng, groups=int(rng.integers(1, 4)), held_out=index % 4 == 0)
+        text = explanation(prompt, prompt.asked, prompt.unasked)
+        for message in listener_messages(str(prompt), text):
             yield f"{message['role']}\n{message['content'][-1]['text']}\nassistant\n"
         yield format_completion(text, index % 2 + 1)
 

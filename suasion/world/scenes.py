@@ -7,7 +7,6 @@ must be looked at, words that can be false, and a truth that tests can hold the 
 """
 
 import io
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 #: Colour and shape combinations that no training scene shows; out-of-distribution scenes are made with them.
 HELD_OUT = frozenset({("red", "diamond"), ("green", "triangle"), ("blue", "square"), ("yellow", "circle")})
 
+_NOT = re.compile(rf" not ({'|'.join(word for values in ATTRIBUTES.values() for word in values)})")
 _GROUP = re.compile(rf"({'|'.join(COUNTS)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})s? ({'|'.join(PLACES)})")
 
 
@@ -79,28 +79,53 @@ class Scene:
     def in_reading_order(self) -> "Scene":
         return Scene(tuple(sorted(self.groups, key=lambda group: PLACES.index(group.place))))
 
-    def against(self, prompt: "Scene") -> str:
-        """This scene in words, group by group as `prompt` has them, saying what is not as asked.
 
-        A value that differs from the prompt's is followed by it: "two blue not red circles top left".
-        """
-        return ", ".join(
-            " ".join(_compared(group, asked))
-            for group, asked in itertools.zip_longest(self.groups, prompt.groups[: len(self.groups)])
-        )
+@dataclass(frozen=True)
+class Prompt:
+    """What a pair was made for: a scene, and the one attribute of it that must not be otherwise.
+
+    In words the unwanted value follows the wanted one: "two red not blue circles top left". One image of the pair shows
+    `asked`, the other `unasked`, which differs from it in one attribute of one group.
+    """
+
+    asked: Scene
+    unasked: Scene
+
+    def __str__(self) -> str:
+        groups = zip(self.asked.groups, self.unasked.groups, strict=True)
+        return ", ".join(" ".join(_contrasted(asked, unasked)) for asked, unasked in groups)
+
+    @property
+    def values(self) -> tuple[str, str]:
+        """The wanted and the unwanted value, as words: ("red", "blue")."""
+        for asked, unasked in zip(self.asked.groups, self.unasked.groups, strict=True):
+            for name in ATTRIBUTES:
+                if getattr(asked, name) != getattr(unasked, name):
+                    return getattr(asked, name), getattr(unasked, name)
+        raise ValueError(f"asked and unasked are the same: {self.asked}")
 
 
-def _compared(group: Group, asked: Group | None) -> Iterator[str]:
-    plural = "" if group.count == "one" else "s"
-    for name, value in (
-        ("count", group.count),
-        ("colour", group.colour),
-        ("shape", group.shape),
-        ("place", group.place),
-    ):
-        yield value + (plural if name == "shape" else "")
-        if asked is not None and getattr(asked, name) != value:
-            yield f"not {getattr(asked, name)}"
+def _contrasted(asked: Group, unasked: Group) -> Iterator[str]:
+    plural = "" if asked.count == "one" else "s"
+    for name in ("count", "colour", "shape", "place"):
+        yield getattr(asked, name) + (plural if name == "shape" else "")
+        if getattr(unasked, name) != getattr(asked, name):
+            yield f"not {getattr(unasked, name)}"
+
+
+def parse_prompt(text: str) -> Prompt | None:
+    """The prompt that `text` says, or None where it is not exactly such a text."""
+    found = _NOT.findall(text)
+    asked = parse_scene(_NOT.sub("", text))
+    if len(found) != 1 or asked is None:
+        return None
+    attribute = next(name for name, values in ATTRIBUTES.items() if found[0] in values)
+    for which, group in enumerate(asked.groups):
+        other = replace(group, **{attribute: found[0]})
+        prompt = Prompt(asked, Scene((*asked.groups[:which], other, *asked.groups[which + 1 :])))
+        if str(prompt) == text:
+            return prompt
+    return None
 
 
 def parse_scene(text: str) -> Scene | None:
@@ -151,6 +176,16 @@ def change_one(rng: np.random.Generator, scene: Scene, attribute: str) -> Scene:
         changed = Scene((*scene.groups[:which], group, *scene.groups[which + 1 :]))
         if scene.held_out or not changed.held_out:
             return changed
+
+
+def random_prompt(rng: np.random.Generator, *, groups: int, held_out: bool = False) -> Prompt:
+    """A prompt for a scene of `groups` groups; neither value of its contrast is shown anywhere else in the scene."""
+    while True:
+        asked = random_scene(rng, groups=groups, held_out=held_out)
+        attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
+        prompt = Prompt(asked, change_one(rng, asked, attribute))
+        if sum(getattr(group, attribute) in prompt.values for group in asked.groups) == 1:
+            return prompt
 
 
 def _pick(rng: np.random.Generator, values: "tuple[str, ...] | list[str]") -> str:

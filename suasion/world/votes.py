@@ -1,6 +1,7 @@
 """The embedded world's votes: pairs of rendered scenes, judged by simulated voters whose reliability is known.
 
-In a pair one image shows the prompt and the other differs in one attribute; people prefer the one that shows it. Most
+In a pair one image shows the prompt and the other differs in the one attribute that the prompt warns of; people prefer
+the one that shows it. Most
 voters see that more or less reliably; some guess, some always choose the left image, all tie now and then. Truth is a
 return value, so that filters and reliability estimates can be held against it.
 """
@@ -14,7 +15,7 @@ import numpy as np
 
 from suasion.params import WorldSource
 from suasion.votes.sources import RawVote
-from suasion.world.scenes import ATTRIBUTES, Scene, change_one, draw, encode, random_scene, training_groups
+from suasion.world.scenes import Prompt, Scene, draw, encode, random_prompt, training_groups
 
 SPLITS = ("train", "val", "test", "ood")
 _START = datetime(2026, 1, 5, 9)
@@ -47,7 +48,7 @@ class WorldPair(NamedTuple):
 
     pair_id: str
     split: str
-    prompt: Scene
+    prompt: Prompt
     image_a: Drawing
     image_b: Drawing
     better: str
@@ -90,17 +91,16 @@ def _make_pair(
 ) -> WorldPair:
     while True:
         if split == "ood" and number % 2:
-            prompt = random_scene(rng, groups=3)
+            prompt = random_prompt(rng, groups=3)
         else:
-            prompt = random_scene(rng, groups=training_groups(rng), held_out=split == "ood")
+            prompt = random_prompt(rng, groups=training_groups(rng), held_out=split == "ood")
         same = bool(rng.random() < settings.no_difference_share)
-        attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
-        other = prompt if same else change_one(rng, prompt, attribute)
-        if all(taken.get(scene, split) == split for scene in (prompt, other)):
+        shown = (prompt.asked, prompt.asked if same else prompt.unasked)
+        if all(taken.get(scene, split) == split for scene in shown):
             break
-    taken[prompt] = taken[other] = split
+    taken |= dict.fromkeys(shown, split)
     swapped = bool(rng.random() < 0.5)
-    scenes = (other, prompt) if swapped else (prompt, other)
+    scenes = shown[::-1] if swapped else shown
     pair_id = f"world-{split}-{number:06d}"
     drawings = [
         Drawing(f"{pair_id}.{side}", scene, (seed, 102, SPLITS.index(split), number, place), settings.image_size)

@@ -43,8 +43,22 @@ def shards(tmp_path: Path) -> Path:
 
 
 def pair(pair_id: str, image_a: str, image_b: str, **changes: Any) -> dict[str, Any]:
-    values = {"pair_id": pair_id, "prompt_id": "p", "prompt": 'a "cat" <b>ü</b>', "image_a": image_a, "image_b": image_b}
-    numbers = {"p_a": 0.75, "n_votes": 4, "votes_a": 3, "votes_b": 1, "votes_tie": 0, "agreement": 0.75, "tie_rate": 0.0}
+    values = {
+        "pair_id": pair_id,
+        "prompt_id": "p",
+        "prompt": 'a "cat" <b>ü</b>',
+        "image_a": image_a,
+        "image_b": image_b,
+    }
+    numbers = {
+        "p_a": 0.75,
+        "n_votes": 4,
+        "votes_a": 3,
+        "votes_b": 1,
+        "votes_tie": 0,
+        "agreement": 0.75,
+        "tie_rate": 0.0,
+    }
     return values | numbers | {"model_a": None, "model_b": None, "label": "a", "source": "test"} | changes
 
 
