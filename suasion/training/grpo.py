@@ -119,6 +119,9 @@ def train_grpo(
 
     A run that was killed goes on from its last complete checkpoint in `checkpoints`.
     """
+    # TRL pads prompts on the left, but takes the processor's own side for the marks of which tokens are images. With
+    # the other side, positions are wrong in every row that is padded, and the training forward sees other images.
+    processor.tokenizer.padding_side = "left"
     trainer = _Trainer(
         model=model,
         reward_funcs=[format_reward, accuracy_reward, ListenerReward(listener)],

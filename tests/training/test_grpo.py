@@ -15,7 +15,7 @@ from suasion.params import RewardWeights, Train
 from suasion.training import grpo
 from suasion.training.rows import Row
 from suasion.vlm.inputs import image_tokens
-from suasion.vlm.load import load_model, save
+from suasion.vlm.load import load_model, load_processor, save
 from suasion.world.lessons import contrast
 from suasion.world.scenes import draw, encode
 
@@ -175,3 +175,26 @@ def test_both_images_of_every_row_reach_the_model(
     )
     assert counts
     assert set(counts) == {2 * 4}
+
+
+def test_image_tokens_are_marked_where_they_are(
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+) -> None:
+    """Prompts of unequal length, and a processor that pads on the right, as Qwen2.5-VL's own does."""
+    save(tiny_model(0), processor, tmp_path / "start")
+    loaded = load_processor(tmp_path / "start")
+    loaded.tokenizer.padding_side = "right"
+    model = load_model(tmp_path / "start").train()
+    padded: list[bool] = []
+
+    def check(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        marks, tokens = kwargs.get("mm_token_type_ids"), kwargs.get("input_ids")
+        if marks is not None and tokens is not None and marks.shape == tokens.shape:
+            assert torch.equal(marks == 1, tokens == loaded.image_token_id)
+            padded.append(bool((tokens[:, 0] == loaded.tokenizer.pad_token_id).any()))
+
+    model.register_forward_pre_hook(check, with_kwargs=True)
+    listener = LocalListener(tiny_model(1), processor, batch_size=8)
+    changes = settings(steps=2, kl=0.0, prompts_per_step=4, micro_batch=8)
+    grpo.train_grpo(model, loaded, rows, listener, changes, checkpoints=tmp_path / "run", seed=3, label="test")
+    assert any(padded), "the rows must have unequal lengths for this test to mean anything"
