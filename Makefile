@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 PROFILE ?=
+PYTEST_ARGS ?=
 
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
@@ -32,7 +33,7 @@ repro: install ## votes to a released checkpoint: dvc repro (PROFILE=world, avt,
 	@$(BIN)/python -m stages.repro $(PROFILE)
 
 test: install ## the tests, without the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-all: install ## every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

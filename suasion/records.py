@@ -30,7 +30,7 @@ VOTE = pl.Schema(
         "source_split": pl.String,  # the split that the source itself gives, else null
         "model_a": pl.String,  # generator of the image, null where unknown
         "model_b": pl.String,
-    }
+    }  # type: ignore[arg-type]  # mypy joins the types of columns to `object`
 )
 
 IMAGE = pl.Schema(

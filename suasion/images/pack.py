@@ -76,4 +76,4 @@ class PackedImages:
         row = self.rows[sha256]
         with (self.folder / row["tar"]).open("rb") as file:
             file.seek(row["offset"])
-            return file.read(row["size"])
+            return bytes(file.read(row["size"]))

@@ -135,7 +135,8 @@ def train_grpo(
     trainer.train(resume_from_checkpoint=announce_resume(checkpoints, label))
     if settings.lora is not None:
         trainer.model.merge_and_unload()
-    return trainer.state.log_history
+    history: list[dict[str, float]] = trainer.state.log_history
+    return history
 
 
 def _lora(settings: Train) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
@@ -114,7 +115,7 @@ def _train_sft(
 def _mean_size(processor: Any, rows: list[Row]) -> tuple[float, float]:
     """Mean prompt tokens, and mean patches of both images together."""
     texts = [render(processor, reasoner_messages(row.prompt)) for row in rows]
-    inputs = prompt_inputs(processor, texts, [row.images() for row in rows], "cpu")
+    inputs = prompt_inputs(processor, texts, [row.images() for row in rows], torch.device("cpu"))
     patches = inputs["image_grid_thw"].prod(dim=1).sum()
     return float(inputs["attention_mask"].sum()) / len(rows), float(patches) / len(rows)
 

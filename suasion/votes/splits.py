@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
 from suasion.errors import SuasionError
 
 
-def split_of_prompts(pairs: pl.DataFrame, splits: "str | Mapping[str, float]", *, seed: int) -> pl.DataFrame:
+def split_of_prompts(pairs: pl.DataFrame, splits: "str | Mapping[Any, float]", *, seed: int) -> pl.DataFrame:
     """Columns `prompt_id` and `split`, a row for every prompt of `pairs`.
 
     `splits` is "source" (the column `source_split` decides) or shares of the prompts, which are met to one prompt: the

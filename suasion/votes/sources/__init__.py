@@ -5,9 +5,10 @@ with references to the images, never their bytes; `suasion.votes.ingest` does th
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 
 class ImageRef(Protocol):
@@ -19,7 +20,8 @@ class ImageRef(Protocol):
     def read(self) -> bytes: ...
 
 
-class RawVote(NamedTuple):
+@dataclass(frozen=True)
+class RawVote:
     """One row of a source, before anything about it is checked."""
 
     row: str  # where it stands in the source, for the drops table

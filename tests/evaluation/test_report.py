@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from suasion.evaluation.metrics import measure
+from suasion.evaluation.plots import line_plot
+from suasion.evaluation.report import build_report, gallery, verdict
+from suasion.params import ROOT, load_params
+from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
+from suasion.shards.reader import Sample
+from suasion.world.scenes import draw, encode, random_scene
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+@pytest.fixture
+def samples() -> list[Sample]:
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(6):
+        values: dict[str, Any] = dict.fromkeys(PAIR.names())
+        values |= {"pair_id": f"p{index}", "prompt_id": f"q{index}", "prompt": HOSTILE, "label": "a", "split": "test"}
+        values |= {"votes_a": 5, "votes_b": 2, "votes_tie": 1, "p_a": 0.9}
+        a, b = (encode(draw(random_scene(rng, groups=1), rng)) for _ in "ab")
+        made.append(Sample(values, a, b, None, None))
+    return made
+
+
+@pytest.fixture
+def predictions(samples: list[Sample]) -> pl.DataFrame:
+    rows = []
+    for model in ("warmstart", "released"):
+        for index, sample in enumerate(samples):
+            for order in ("ab", "ba"):
+                choice = None if index == 5 else "ab"[index % 2 if model == "released" else 1]
+                row = {
+                    "model": model,
+                    "order": order,
+                    "completion": HOSTILE,
+                    "choice": choice,
+                    "correct": choice == "a",
+                }
+                row |= {"explanation": choice and HOSTILE, "listener_p_a": choice and 0.8, "faithful": None}
+                row |= {"contradiction": None if choice is None else choice == "b"}
+                rows.append({name: sample.pair[name] for name in ("pair_id", "prompt_id", "split", "label")} | row)
+    return pl.DataFrame(rows, schema=PREDICTION)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What earlier stages leave, as small as it can be."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    write(
+        pl.DataFrame([("ingest", "1", "image_missing", HOSTILE)], schema=DROP, orient="row"),
+        data / "ingest" / "drops.parquet",
+        DROP,
+    )
+    voter = ("<b>v</b>", 10, 0.5, 0.6, 0.0, True)
+    write(pl.DataFrame([voter], schema=VOTER, orient="row"), data / "filter" / "voters.parquet", VOTER)
+    filtered = {"votes_in": 9, "votes_kept": 8, "voters": 1, "pairs_in": 6, "pairs_kept": 6, "splits": {"test": 6}}
+    for name, content in {
+        "ingest": {"rows": 10, "votes": 9, "dropped": 1},
+        "filter": filtered | {"dropped": {"voter_flagged": 1}},
+        "listener": {},
+        "prescore": {"prior_accuracy": None, "position_bias": None},
+    }.items():
+        (data / name).mkdir(parents=True, exist_ok=True)
+        (data / name / "summary.json").write_text(json.dumps(content))
+    (data / "train").mkdir()
+    (data / "train" / "log.csv").write_text(
+        "step,reward,reward_accuracy,reward_listener,contradiction,groups_without_spread,entropy\n1,1,0.5,0.5,,0,1\n2,1.5,0.6,0.5,0.1,0,0.9\n"
+    )
+    return tmp_path
+
+
+def test_the_report_stands_alone_and_escapes_what_comes_from_data(
+    workspace: Path, predictions: pl.DataFrame, samples: list[Sample]
+) -> None:
+    params = load_params(ROOT / "profiles" / "world.yaml")
+    metrics = measure(predictions, resamples=50, seed=0)
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    metrics["references"] = dict.fromkeys(
+        ("always_a", "majority_generator", "held_out_rater"), dict.fromkeys(("val", "test", "ood"), nothing)
+    )
+    pages = []
+    for name in ("one", "two"):
+        build_report(workspace / name, params=params, predictions=predictions, metrics=metrics, samples=samples)
+        pages.append((workspace / name / "index.html").read_text())
+    page = pages[0]
+    assert pages[1] == page, "same inputs, same bytes"
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>v</b>" not in page
+    for remote in ('src="http', 'href="http', "url(http", "@import"):
+        assert remote not in page
+    assert page.count("<article") == 6
+    assert "image_missing" in page
+    assert "better than the warm start" in page
+
+
+def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples: list[Sample]) -> None:
+    assert [row["correct"] for row in gallery(predictions, samples, 4)] == [True, False, True, False]
+    assert len(gallery(predictions, samples, 100)) == 6
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "unsure")]
+)
+def test_the_verdict_follows_the_interval(low: float, high: float, word: str) -> None:
+    assert verdict({"value": (low + high) / 2, "low": low, "high": high, "n": 9})[0] == word
+    assert verdict({"value": None, "low": None, "high": None, "n": 0})[0] == "unsure"
+
+
+def test_a_plot_is_the_same_twice_and_follows_the_pages_colour() -> None:
+    first, second = (line_plot({"a<b": ([1, 2, 3], [0.1, 0.5, 0.2])}) for _ in range(2))
+    assert first == second
+    assert first.startswith("<svg")
+    assert "currentColor" in first
+    assert "<script" not in first

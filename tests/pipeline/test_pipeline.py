@@ -1,0 +1,137 @@
+"""Whole runs through the real DVC in a clone of the project, on a world too small to learn anything."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from suasion.params import ROOT, data_folder
+from suasion.summary import say
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def clone(target: Path, params: str) -> Path:
+    """The project's files as git sees them, in a repository of their own, with `params` as its params.yaml."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    )
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
+    (target / "params.yaml").write_text(params)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=target, check=True)
+    return target
+
+
+def dvc(workspace: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(workspace),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "dvc", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=workspace, env=environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+
+
+def run(workspace: Path, *arguments: str) -> str:
+    process = dvc(workspace, *arguments)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
+def micro() -> str:
+    return (ROOT / "tests" / "micro.yaml").read_text()
+
+
+def wait_for_checkpoint(workspace: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not list(workspace.glob(".checkpoints/train/*/checkpoint-*/COMPLETE")):
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.01)
+
+
+def test_votes_to_a_release_killed_once_in_the_middle(tmp_path: Path) -> None:
+    workspace = clone(tmp_path, micro().replace("  steps: 6\n  prompts_per_step", "  steps: 12\n  prompts_per_step"))
+    run(workspace, "repro", "prescore", "warmstart")
+
+    killed = dvc(workspace, "repro", "train")
+    wait_for_checkpoint(workspace)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (workspace / "data" / "train").exists(), "nothing is published before it is whole"
+
+    output = run(workspace, "repro")
+    assert re.search(r"GRPO: resuming from checkpoint-\d+", output), output
+    metrics = json.loads((workspace / "metrics.json").read_text())
+    for model in ("warmstart", "released"):
+        for split in ("val", "test", "ood"):
+            assert set(metrics[model][split]["accuracy"]) == {"value", "low", "high", "n"}
+            assert metrics[model][split]["accuracy"]["n"] > 0
+    assert "test pairs" in say(metrics["released"]["test"]["accuracy"])
+    assert "<article" in (workspace / "report" / "index.html").read_text()
+    assert (workspace / "release" / "model.safetensors").is_file()
+    assert len((workspace / "data" / "train" / "log.csv").read_text().splitlines()) == 13
+    assert not list(workspace.rglob(".*.tmp"))
+
+    assert "up to date" in run(workspace, "repro")
+    assert "released.test.accuracy.value" in run(workspace, "metrics", "show")
+    run(workspace, "plots", "show")
+    assert (workspace / "dvc_plots" / "index.html").is_file()
+    assert "pushed" in run(workspace, "push")
+    checked = subprocess.run(
+        [sys.executable, "-m", "stages.check_lock"], cwd=workspace, text=True, capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    (workspace / "suasion" / "votes" / "splits.py").write_text("# changed\n")
+    changed = workspace / "params.yaml"
+    changed.write_text(changed.read_text().replace("resamples: 200", "resamples: 201"))
+    checked = subprocess.run(
+        [sys.executable, "-m", "stages.check_lock"], cwd=workspace, text=True, capture_output=True, check=False
+    )
+    assert checked.returncode == 1
+    assert "filter: suasion/votes/splits.py changed" in checked.stderr
+    assert "evaluate: parameter evaluate.resamples changed" in checked.stderr or "evaluate" in checked.stderr
+    assert "train:" not in checked.stderr
+
+
+def test_a_mistake_stops_the_run_with_one_message_and_keeps_what_was_there(tmp_path: Path) -> None:
+    workspace = clone(tmp_path, micro())
+    run(workspace, "repro", "filter")
+    kept = (workspace / "data" / "filter" / "pairs.parquet").read_bytes()
+    (workspace / "params.yaml").write_text(micro().replace("min_votes: 3", "min_votes: 99"))
+    process = dvc(workspace, "repro", "filter")
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "error: no pair is left; dropped:" in output or "no training pair is left" in output
+    assert "dvc checkout" in output
+    assert "Traceback" not in output
+    (workspace / "params.yaml").write_text(micro())
+    run(workspace, "checkout")
+    assert (workspace / "data" / "filter" / "pairs.parquet").read_bytes() == kept
+
+
+def test_real_votes_go_through_to_shards(tmp_path: Path) -> None:
+    params = (ROOT / "profiles" / "avt.yaml").read_text()
+    if not (data_folder() / yaml.safe_load(params)["ingest"]["source"]["folder"]).is_dir():
+        pytest.skip("needs the AVT AI images in SUASION_DATA (docs/data.md)")
+    workspace = clone(tmp_path, params)
+    os.environ["SUASION_DATA"] = str(data_folder())
+    run(workspace, "repro", "shard")
+    summary = json.loads((workspace / "data" / "filter" / "summary.json").read_text())
+    assert summary["votes_in"] == 12590
+    assert summary["voters"] == 53
+    assert summary["pairs_in"] == 266
+    assert summary["splits"]["test"] == 90, "nine of 27 prompts"

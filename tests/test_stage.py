@@ -1,0 +1,129 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from suasion.errors import SuasionError
+from suasion.params import ROOT
+from suasion.stage import publish, require_disk
+
+BODY = """
+import sys, time
+from pathlib import Path
+from suasion.stage import publish, stage
+
+with stage("test"), publish(Path("out")) as out:
+    out.mkdir()
+    (out / "part").write_text("new")
+    Path("started").touch()
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text((ROOT / "profiles" / "world.yaml").read_text())
+    (tmp_path / "body.py").write_text(BODY)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "whole").write_text("old")
+    return tmp_path
+
+
+def run(workspace: Path, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "body.py", str(seconds)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=workspace, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def test_a_finished_stage_replaces_its_output(workspace: Path) -> None:
+    assert run(workspace, 0).wait() == 0
+    assert [path.name for path in (workspace / "out").iterdir()] == ["part"]
+
+
+def test_killed_in_the_middle_the_former_output_is_there_and_the_next_run_tidies_up(workspace: Path) -> None:
+    process = run(workspace, 60)
+    wait_for(workspace / "started")
+    process.kill()
+    process.wait()
+    assert [path.name for path in (workspace / "out").iterdir()] == ["whole"]
+    assert run(workspace, 0).wait() == 0
+    assert sorted(path.name for path in workspace.iterdir() if "out" in path.name) == ["out"]
+
+
+def test_two_runs_of_one_stage_are_refused_by_the_pid(workspace: Path) -> None:
+    first = run(workspace, 60)
+    wait_for(workspace / "started")
+    second = run(workspace, 0)
+    _, error = second.communicate()
+    first.kill()
+    first.wait()
+    assert second.returncode == 1
+    assert f"stage test is running already, as process {first.pid}" in error
+    assert "Traceback" not in error
+
+
+def test_a_stage_ends_with_its_parent(workspace: Path) -> None:
+    """kill -9 of what started it (as DVC starts stages) must not leave it writing."""
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys; p = subprocess.Popen([sys.executable, 'body.py', '60']); "
+            "open('pid', 'w').write(str(p.pid)); p.wait()",
+        ],
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    wait_for(workspace / "started")
+    child = int((workspace / "pid").read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        state = Path(f"/proc/{child}/stat")
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the stage went on after its parent was killed")
+
+
+def test_a_users_mistake_is_a_message_without_a_traceback(workspace: Path) -> None:
+    text = (workspace / "params.yaml").read_text()
+    (workspace / "params.yaml").write_text(text.replace("seed: 7", "sead: 7"))
+    process = run(workspace, 0)
+    _, error = process.communicate()
+    assert process.returncode == 1
+    assert "unknown key sead = 7" in error or "key seed is missing" in error
+    assert "dvc checkout" in error
+    assert "Traceback" not in error
+
+
+def test_a_failing_body_leaves_the_former_output_and_nothing_aside(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_text("old")
+
+    class Failed(Exception):
+        pass
+
+    with pytest.raises(Failed), publish(target) as out:
+        out.write_text("half")
+        raise Failed
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_too_little_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SuasionError, match=r"1000000000\.0 GB are needed"):
+        require_disk(tmp_path / "not" / "there", 10**18)
