@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from suasion.errors import SuasionError, cli_errors
 
@@ -71,7 +71,7 @@ def _hash(dep: Any) -> str:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SuasionError(f"no {path.name}", where=str(path), do="make repro writes it")
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content: dict[str, Any] = YAML(typ="safe").load(path.read_text())  # 1.2, as DVC reads it: 5e-05 is a number
     return content
 
 

@@ -19,9 +19,8 @@ MODELS = {
 
 def main() -> None:
     with stage("evaluate") as params:
-        from suasion.evaluation.report import build_report
-
         from suasion.evaluation.predict import predict
+        from suasion.evaluation.report import build_report
         from suasion.shards.reader import read_samples
 
         settings = params.evaluate

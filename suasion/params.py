@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from suasion.errors import SuasionError
 
@@ -213,12 +214,12 @@ def load_params(path: Path | str = PARAMS) -> Params:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))  # as DVC reads it: 1e-5 is a number
     except FileNotFoundError:
         raise SuasionError(
             f"no parameter file {path.name}", where=str(path.resolve()), do="run from the project's folder"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise SuasionError(f"not YAML: {error}", where=str(path), do="mend the syntax") from None
     try:
         return Params.model_validate(content)

@@ -81,7 +81,8 @@ def train_supervised(
     )
     quiet(trainer)
     trainer.train(resume_from_checkpoint=announce_resume(checkpoints, label))
-    return trainer.state.log_history
+    history: list[dict[str, float]] = trainer.state.log_history
+    return history
 
 
 def quiet(trainer: Any) -> None:

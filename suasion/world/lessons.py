@@ -6,7 +6,7 @@ Given up: lessons about what people prefer. A reasoner learns that from votes.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,8 @@ from PIL import Image
 from suasion.vlm.chat import ANSWER_PREFIX, format_completion, listener_messages, reasoner_messages, swap_references
 from suasion.world.scenes import (
     ATTRIBUTES,
+    SHAPES,
+    Group,
     Prompt,
     Scene,
     change_one,
@@ -26,13 +28,13 @@ from suasion.world.scenes import (
 )
 
 EXPLAIN_SHARE = 0.5
-CAPTION_MESSAGES = [{"role": "user", "content": [{"type": "image"}]}]
+CAPTION_MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}]}]
 
 
 class Lesson(NamedTuple):
     """One supervised example: the chat, its images in order, and the reply to learn."""
 
-    messages: "list[dict[str, object]]"
+    messages: list[dict[str, Any]]
     images: tuple[Image.Image, ...]
     reply: str
 
@@ -110,12 +112,28 @@ class Verdicts(SeededLessons):
 
 
 def explanation(prompt: Prompt, first: Scene, second: Scene) -> str:
-    """What two images show, in this order, and which of them shows the wanted value and which the unwanted one."""
-    wanted, unwanted = prompt.values
-    shown = [(wanted if scene == prompt.asked else unwanted, image) for image, scene in ((1, first), (2, second))]
-    shown.sort(key=lambda pair: pair[0] != wanted)
-    where = ", ".join(f"{value} in image {image}" for value, image in shown)
-    return f"image 1 shows {first}. image 2 shows {second}. {where}."
+    """What two images show, in this order: where the prompt's unwanted value is, and which image fits the prompt.
+
+    Who fits is a fact of prompt and images, as what they show is. That people prefer what fits is for votes to say.
+    """
+    told = [f"image {image} shows {_marked(scene, prompt)}." for image, scene in ((1, first), (2, second))]
+    fits = [image for image, scene in ((1, first), (2, second)) if scene == prompt.asked]
+    last = "both images fit." if len(fits) == 2 else f"image {fits[0]} fits."
+    return " ".join([*told, last])
+
+
+def _marked(scene: Scene, prompt: Prompt) -> str:
+    """The scene in words, the value that the prompt warns of followed by "unwanted"."""
+    return ", ".join(
+        str(group) if group in prompt.asked.groups else str(group).replace(*_mark(group, prompt))
+        for group in scene.groups
+    )
+
+
+def _mark(group: Group, prompt: Prompt) -> tuple[str, str]:
+    unwanted = prompt.values[1]
+    shown = f"{unwanted}s" if unwanted in SHAPES and group.count != "one" else unwanted
+    return shown, f"{shown} unwanted"
 
 
 def is_exact(text: str | None, prompt: str, first: str | None, second: str | None) -> bool | None:
@@ -139,22 +157,15 @@ def contrast(rng: np.random.Generator) -> tuple[Prompt, tuple[Scene, Scene], int
 
 
 def corrupt(prompt: Prompt, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> str:
-    """An explanation that is false of `scenes`: of the other image, with one attribute wrong, or both."""
-    first, second = scenes
+    """An explanation that is false of `scenes`: of the other image, or with one attribute wrong, or both."""
     way = int(rng.integers(3))
-    if way != 0:
-        attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
-        wrong = explanation(prompt, first, second)
-        said = str(first) if rng.random() < 0.5 else str(second)
-        wrong = wrong.replace(f"shows {said}.", f"shows {change_one(rng, _scene(said), attribute)}.", 1)
-        return wrong if way == 1 else swap_references(wrong)
-    return explanation(prompt, second, first)
-
-
-def _scene(words: str) -> Scene:
-    scene = parse_scene(words)
-    assert scene is not None, words
-    return scene
+    if way == 0:
+        return explanation(prompt, *scenes[::-1])
+    attribute = tuple(ATTRIBUTES)[int(rng.integers(len(ATTRIBUTES)))]
+    wrong = change_one(rng, prompt.asked, attribute)
+    true = explanation(prompt, *scenes)
+    false = true.replace(f"shows {prompt.asked}.", f"shows {wrong}.", 1)
+    return false if way == 1 else swap_references(false)
 
 
 def corpus(seed: int, lines: int = 3000) -> Iterator[str]:

@@ -106,7 +106,9 @@ def _make_pair(
         Drawing(f"{pair_id}.{side}", scene, (seed, 102, SPLITS.index(split), number, place), settings.image_size)
         for place, (side, scene) in enumerate(zip("ab", scenes, strict=True))
     ]
-    return WorldPair(pair_id, split, prompt, drawings[0], drawings[1], better="tie" if same else "b" if swapped else "a")
+    return WorldPair(
+        pair_id, split, prompt, drawings[0], drawings[1], better="tie" if same else "b" if swapped else "a"
+    )
 
 
 def cast_vote(voter: Voter, better: str, rng: np.random.Generator) -> str:
