@@ -43,13 +43,8 @@ class StageFailedError(Exception):
 
 
 def _may_succeed_again(_: Any, __: Any, state: Any) -> bool:
-    try:
-        state.result()
-    except StageFailedError as error:
-        return error.retriable
-    except Exception:
-        return False
-    return False
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StageFailedError) and error.retriable
 
 
 @task(task_run_name="{name}", retries=3, retry_delay_seconds=[2, 10, 30], retry_condition_fn=_may_succeed_again)

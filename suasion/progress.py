@@ -1,4 +1,7 @@
-"""A progress bar with time left, for anything longer than a few seconds: a bar on a terminal, lines in a log."""
+"""A progress bar with time left, for anything longer than a few seconds: a bar on a terminal, lines in a log.
+
+Given up: bars within bars. Standard error decides, because DVC hands a stage its own: a terminal or a log.
+"""
 
 import sys
 import time
@@ -7,22 +10,40 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+EVERY = 15.0
+"""Seconds between two lines in a log."""
+
 
 def progress(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
     """Yield `items`, showing how many of `total` are done and about how long the rest takes."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    return _bar(items, total, label) if sys.stderr.isatty() else _lines(items, total, label)
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            yield from bar.track(items, total=total, description=label)
-        return
+
+def _bar(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(items, total=total, description=label)
+
+
+def _lines(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     started = shown = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - shown > 15 and done < total:
+        if now - shown >= EVERY and done < total:
             shown = now
             left = (now - started) / done * (total - done)
-            print(f"{label}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{label}: {done}/{total}, about {duration(left)} left", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

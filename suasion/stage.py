@@ -20,6 +20,7 @@ from suasion.errors import SuasionError
 from suasion.params import Params, load_params
 
 LOCKS = Path(".checkpoints/locks")
+MIN_FREE = 1_000_000_000  # bytes on the disk before a stage starts
 _PR_SET_PDEATHSIG = 1
 
 
@@ -35,6 +36,7 @@ def stage(name: str) -> Iterator[Params]:
         params = load_params()
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
             os.environ[variable] = str(params.threads)
+        require_disk(Path("data"), MIN_FREE)
         with _locked(name):
             print(f"[{name}] started", flush=True)
             yield params
