@@ -7,12 +7,14 @@ other than Linux, where the parent-death signal does not exist.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,17 @@ from suasion.params import Params, load_params
 LOCKS = Path(".checkpoints/locks")
 MIN_FREE = 1_000_000_000  # bytes on the disk before a stage starts
 _PR_SET_PDEATHSIG = 1
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # The libraries' own bars last a blink each; a stage shows one bar of its own.
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -32,12 +45,13 @@ def stage(name: str) -> Iterator[Params]:
     """
     started = time.monotonic()
     try:
-        _die_with_parent()
+        die_with_parent()
         params = load_params()
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
-            os.environ[variable] = str(params.threads)
+        os.environ.update(dict.fromkeys(_THREADS, str(params.threads)))
+        os.environ.update({key: os.environ.get(key, value) for key, value in _QUIET.items()})
+        warnings.simplefilter("ignore", FutureWarning)  # what libraries tell each other, not the user
         require_disk(Path("data"), MIN_FREE)
-        with _locked(name):
+        with _locked(name), _full_disk_explained():
             print(f"[{name}] started", flush=True)
             yield params
             print(f"[{name}] done in {time.monotonic() - started:.0f} s", flush=True)
@@ -45,42 +59,64 @@ def stage(name: str) -> Iterator[Params]:
         print(f"error: {error}", file=sys.stderr)
         print("  earlier outputs: dvc checkout brings those of the last whole run back", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f"[{name}] interrupted; training goes on from its last checkpoint when it is run again", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 @contextlib.contextmanager
 def publish(target: Path) -> Iterator[Path]:
     """Yield a path aside to write a file or folder to; on success it takes the place of `target` by a rename.
 
-    What a killed run left aside is removed first; what a failed one wrote is removed at once.
+    A reader finds the former output or the new one, whole. A folder cannot take another's place in one step: killed
+    between the two renames, the former one stands aside and is put back by the next run. What a killed run left aside is
+    removed first; what a failed one wrote is removed at once.
     """
-    aside = target.with_name(f".{target.name}.tmp")
+    aside, former = target.with_name(f".{target.name}.tmp"), target.with_name(f".{target.name}.former.tmp")
     _remove(aside)
+    if former.exists() and not target.exists():
+        former.rename(target)
+    _remove(former)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield aside
         _fsync_all(aside)
-        _remove(target)
-        aside.rename(target)
+        if target.is_dir() and not target.is_symlink():
+            target.rename(former)
+        elif aside.is_dir():
+            _remove(target)
+        aside.replace(target)
         _fsync(target.parent)
     finally:
         _remove(aside)
+        if target.exists():
+            _remove(former)
 
 
 def require_disk(folder: Path, needed: int) -> None:
-    """Refuse to start what would not fit.
+    """Refuse to start what would not fit: fewer than `needed` bytes free where `folder` is, or will be.
 
     Raises:
-        SuasionError: fewer than `needed` bytes are free where `folder` is, or will be.
+        SuasionError: names what is needed and what is free.
     """
     while not folder.exists():
         folder = folder.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SuasionError(
-            f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free",
+            f"{_size(needed)} are needed and {_size(free)} are free",
             where=str(folder.absolute()),
             do="make room there; `dvc gc --workspace` removes what no current output needs",
         )
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the process that started it ends, however that ends."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel knew
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -102,9 +138,22 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+@contextlib.contextmanager
+def _full_disk_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise SuasionError(
+            f"the disk is full: {error.strerror}, {_size(shutil.disk_usage(Path.cwd()).free)} are free",
+            where=str(error.filename or Path.cwd()),
+            do="make room there; `dvc gc --workspace` removes what no current output needs",
+        ) from None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _remove(path: Path) -> None:
