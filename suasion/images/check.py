@@ -7,6 +7,8 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+MAX_ASPECT = 100
+"""How often the short side fits into the long one at most: Qwen2.5-VL's processor refuses more than 200."""
 
 
 class Checked(NamedTuple):
@@ -30,14 +32,18 @@ def check_image(content: bytes, *, max_pixels: int) -> Checked:
     """What `content` shows, in numbers; it is decoded once, to be sure that it can be.
 
     Raises:
-        BadImage: no JPEG, PNG or WebP (`image_format`), over `max_pixels` by its header (`image_too_large`), or damaged
-            (`image_corrupt`).
+        BadImage: no JPEG, PNG or WebP (`image_format`), over `max_pixels` by its header (`image_too_large`), a strip
+            (`image_too_long`), or damaged (`image_corrupt`).
     """
     try:
         with Image.open(io.BytesIO(content), formats=tuple(FORMATS)) as image:
             width, height, kind = image.width, image.height, FORMATS[image.format or ""]
             if width * height > max_pixels:
                 raise BadImage("image_too_large", f"{width} x {height} pixels, {max_pixels} allowed")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise BadImage(
+                    "image_too_long", f"{width} x {height} pixels; one side may be {MAX_ASPECT} times the other"
+                )
             image.load()
     except UnidentifiedImageError:
         raise BadImage("image_format", f"{len(content)} bytes that are no JPEG, PNG or WebP") from None

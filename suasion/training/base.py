@@ -76,3 +76,16 @@ def _fetch(model: HubModel, folder: Path) -> None:
             do="check the repository, the revision and the network; a private one needs HF_TOKEN in the environment",
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    limit_pixels(folder, model.max_pixels)
+
+
+def limit_pixels(folder: Path, max_pixels: int) -> None:
+    """Have the processor in `folder` scale every image down to at most `max_pixels`, for whoever loads it."""
+    from suasion.vlm.load import load_processor
+
+    processor = load_processor(folder)
+    processor.image_processor.size = {
+        "shortest_edge": processor.image_processor.size["shortest_edge"],
+        "longest_edge": max_pixels,
+    }
+    processor.save_pretrained(folder)

@@ -81,6 +81,8 @@ def train_supervised(
     )
     quiet(trainer)
     trainer.train(resume_from_checkpoint=announce_resume(checkpoints, label))
+    if settings.lora is not None:
+        trainer.model.merge_and_unload()
     history: list[dict[str, float]] = trainer.state.log_history
     return history
 

@@ -35,6 +35,7 @@ def test_size_and_format_are_told(kind: str, name: str) -> None:
         (b"GIF89a" + b"\0" * 100, "image_format"),
         (png(30_000, 30_000), "image_too_large"),
         (png(2_000, 2_000), "image_too_large"),
+        (png(5_000, 10), "image_too_long"),
         (encoded("JPEG")[:300], "image_corrupt"),
         (encoded("PNG")[:60], "image_corrupt"),
     ],

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
-from suasion.params import RewardWeights, Train
+from suasion.params import ROOT, RewardWeights, Train, load_params
 from suasion.training import grpo
 from suasion.training.rows import Row
 from suasion.vlm.inputs import image_tokens
@@ -198,3 +198,27 @@ def test_image_tokens_are_marked_where_they_are(
     changes = settings(steps=2, kl=0.0, prompts_per_step=4, micro_batch=8)
     grpo.train_grpo(model, loaded, rows, listener, changes, checkpoints=tmp_path / "run", seed=3, label="test")
     assert any(padded), "the rows must have unequal lengths for this test to mean anything"
+
+
+def test_the_production_profile_takes_a_step_at_small_size(
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+) -> None:
+    """LoRA, bf16, gradient checkpointing and the loss are the profile's own; sizes are not, and vLLM needs a GPU."""
+    profile = load_params(ROOT / "profiles" / "qwen2.5-vl-7b.yaml").train
+    small = {"steps": 1, "prompts_per_step": 2, "generations": 2, "micro_batch": 2, "max_completion_tokens": 6}
+    save(tiny_model(0), processor, tmp_path / "start")
+    before = load_model(tmp_path / "start", bf16=True)
+    model = load_model(tmp_path / "start", bf16=True).train()
+    listener = LocalListener(tiny_model(1), processor, batch_size=8)
+    one_step = profile.model_copy(update=small | {"vllm": None, "learning_rate": 0.1})
+    grpo.train_grpo(model, processor, rows, listener, one_step, checkpoints=tmp_path / "run", seed=3, label="test")
+    save(model, processor, tmp_path / "trained")
+    trained = load_model(tmp_path / "trained", bf16=True)
+    assert not [name for name, _ in trained.named_parameters() if "lora" in name]
+    moved = {
+        name
+        for (name, weight), other in zip(before.named_parameters(), trained.parameters(), strict=True)
+        if not torch.equal(weight, other)
+    }
+    assert moved, "the adapters are merged into what is saved"
+    assert all("language_model" in name for name in moved), "the profile leaves the vision tower as it is"
