@@ -133,6 +133,7 @@ class Supervised(Section):
 
 class Warmstart(Supervised):
     lessons: Literal["world", "none"]  # where true explanations come from; none: the base model already explains
+    lot_steps: Steps  # the last ones, with answers drawn by lot
 
 
 class Listener(Supervised):

@@ -21,7 +21,8 @@ from pathlib import Path
 from suasion.errors import SuasionError
 from suasion.params import Params, load_params
 
-LOCKS = Path(".checkpoints/locks")
+CHECKPOINTS = Path(".checkpoints")
+LOCKS = CHECKPOINTS / "locks"
 MIN_FREE = 1_000_000_000  # bytes on the disk before a stage starts
 _PR_SET_PDEATHSIG = 1
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -54,6 +55,7 @@ def stage(name: str) -> Iterator[Params]:
         with _locked(name), _full_disk_explained():
             print(f"[{name}] started", flush=True)
             yield params
+            shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)  # what they were for is published
             print(f"[{name}] done in {time.monotonic() - started:.0f} s", flush=True)
     except SuasionError as error:
         print(f"error: {error}", file=sys.stderr)

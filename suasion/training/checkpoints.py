@@ -15,22 +15,26 @@ from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback
 
+from suasion.stage import CHECKPOINTS
+
 MARKER = "COMPLETE"
-FOLDER = Path(".checkpoints")
+CODE = Path(__file__).parent.parent
 
 
 def checkpoint_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
-    """`.checkpoints/STAGE/<hash of settings and of every input file>`: a changed input never resumes a stale run.
+    """`.checkpoints/STAGE/<hash of settings, of every input file and of our code>`: nothing stale is ever resumed.
 
     `settings` is anything that json.dumps takes; `inputs` are files, or folders with all that is in them.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in sorted(CODE.rglob("*.py")):
+        digest.update(source.read_bytes())
     for entry in inputs:
         for file in sorted(path for path in [entry, *entry.rglob("*")] if path.is_file()):
             digest.update(f"{file.relative_to(entry.parent)}\0".encode())
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
-    return FOLDER / stage / digest.hexdigest()[:16]
+    return CHECKPOINTS / stage / digest.hexdigest()[:16]
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -1,8 +1,8 @@
 """Cold start (SFT) of the reasoner and of the listener, each from its base model and apart from the other.
 
-The reasoner's lessons hold true explanations and answers drawn by lot: it learns to see and to talk, not what people
-prefer. The listener's lessons hold true and corrupted explanations, so that it weighs words against images: a listener
-that has heard only the truth believes everything, and a reasoner then learns to invent.
+The reasoner's lessons hold true explanations, the last of them with answers drawn by lot: it learns to see and to talk, and
+what people prefer is left to the votes. The listener's lessons hold true and corrupted explanations, so that it weighs
+words against images: a listener that has heard only the truth believes everything, and a reasoner then learns to invent.
 """
 
 import json
@@ -24,7 +24,9 @@ def train_warmstart(base: Path, out: Path, settings: Warmstart, *, seed: int) ->
     history = train_supervised(
         model.train(),
         processor,
-        Explanations(steps * settings.batch_size, seed=seed),
+        Explanations(
+            steps * settings.batch_size, seed=seed, by_lot=min(steps, settings.lot_steps) * settings.batch_size
+        ),
         _supervised(settings, steps),
         checkpoints=checkpoint_folder("warmstart", [settings.model_dump(), seed], [base]),
         seed=seed,

@@ -56,7 +56,7 @@ def run(params: Params, out: Path) -> None:
         rows,
         listener,
         settings,
-        checkpoints=checkpoint_folder("train", _key(params), [SHARDS, PRIORS, WARMSTART, LISTENER]),
+        checkpoints=checkpoint_folder("train/grpo", _key(params), [SHARDS, PRIORS, WARMSTART, LISTENER]),
         seed=params.seed,
         label="GRPO",
     )
@@ -103,7 +103,7 @@ def _train_sft(
         processor,
         Shuffled(lessons, supervised.steps * batch, seed=params.seed),
         supervised,
-        checkpoints=checkpoint_folder("sft", _key(params), [SHARDS, WARMSTART]),
+        checkpoints=checkpoint_folder("train/sft", _key(params), [SHARDS, WARMSTART]),
         seed=params.seed,
         label="SFT baseline",
     )

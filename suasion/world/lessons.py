@@ -27,7 +27,7 @@ from suasion.world.scenes import (
     training_groups,
 )
 
-EXPLAIN_SHARE = 0.5
+EXPLAIN_SHARE = 0.25
 CAPTION_MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}]}]
 
 
@@ -53,9 +53,9 @@ class SeededLessons(Sequence[Lesson]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # Sequence also asks for slices, which nobody takes
         if not 0 <= index < self.size:
             raise IndexError(index)
-        return self.draw(np.random.default_rng((self.seed, self.kind, index)))
+        return self.draw(index, np.random.default_rng((self.seed, self.kind, index)))
 
-    def draw(self, rng: np.random.Generator) -> Lesson:
+    def draw(self, index: int, rng: np.random.Generator) -> Lesson:
         raise NotImplementedError("a kind of lesson says how it is drawn")
 
 
@@ -64,27 +64,37 @@ class Captions(SeededLessons):
 
     kind = 1
 
-    def draw(self, rng: np.random.Generator) -> Lesson:
+    def draw(self, index: int, rng: np.random.Generator) -> Lesson:
         scene = random_scene(rng, groups=training_groups(rng)).in_reading_order()
         return Lesson(CAPTION_MESSAGES, (draw(scene, rng),), str(scene))
 
 
 class Explanations(SeededLessons):
-    """A prompt, two images, a true explanation, and an answer drawn by lot: to talk, without what people prefer."""
+    """A prompt, two images, a true explanation and an answer: to see and to talk.
+
+    The answer is the image that fits, in the last `by_lot` lessons one drawn by lot: whoever has been through all of them
+    talks and hardly answers. That people prefer what fits is for their votes to say.
+    """
 
     kind = 2
 
-    def draw(self, rng: np.random.Generator) -> Lesson:
-        prompt, scenes, _ = contrast(rng)
-        reply = format_completion(explanation(prompt, *scenes), int(rng.integers(1, 3)))
+    def __init__(self, size: int, *, seed: int, by_lot: int) -> None:
+        super().__init__(size, seed=seed)
+        self.by_lot = by_lot
+
+    def draw(self, index: int, rng: np.random.Generator) -> Lesson:
+        prompt, scenes, answer = contrast(rng)
+        if index >= self.size - self.by_lot:
+            answer = int(rng.integers(1, 3))
+        reply = format_completion(explanation(prompt, *scenes), answer)
         return Lesson(reasoner_messages(str(prompt)), _draw_both(scenes, rng), reply)
 
 
 class Verdicts(SeededLessons):
     """A prompt, two images and an explanation that may be false, with the right answer: to weigh words against images.
 
-    `corrupted_share` of the explanations is false of the images, `no_explanation_share` of the lessons has none. Half of
-    the lessons ask the listener to explain for itself, before the answer: one token of an answer teaches little sight.
+    `corrupted_share` of the explanations is false of the images, `no_explanation_share` of the lessons has none. A
+    quarter of the lessons asks the listener to explain for itself: one token of an answer teaches little sight.
     """
 
     kind = 3
@@ -93,7 +103,7 @@ class Verdicts(SeededLessons):
         super().__init__(size, seed=seed)
         self.corrupted_share, self.no_explanation_share = corrupted_share, no_explanation_share
 
-    def draw(self, rng: np.random.Generator) -> Lesson:
+    def draw(self, index: int, rng: np.random.Generator) -> Lesson:
         prompt, scenes, answer = contrast(rng)
         if rng.random() < EXPLAIN_SHARE:
             reply = format_completion(explanation(prompt, *scenes), answer)

@@ -1,9 +1,8 @@
 """The embedded world's votes: pairs of rendered scenes, judged by simulated voters whose reliability is known.
 
 In a pair one image shows the prompt and the other differs in the one attribute that the prompt warns of; people prefer
-the one that shows it. Most
-voters see that more or less reliably; some guess, some always choose the left image, all tie now and then. Truth is a
-return value, so that filters and reliability estimates can be held against it.
+the one that shows it. Most voters see that more or less reliably; some guess, some always choose the left image, all tie
+now and then. Truth is a return value, so that filters and reliability estimates can be held against it.
 """
 
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def micro() -> str:
 
 def wait_for_checkpoint(workspace: Path) -> None:
     deadline = time.monotonic() + 300
-    while not list(workspace.glob(".checkpoints/train/*/checkpoint-*/COMPLETE")):
+    while not list(workspace.glob(".checkpoints/train/grpo/*/checkpoint-*/COMPLETE")):
         assert time.monotonic() < deadline, "no checkpoint came"
         time.sleep(0.01)
 

@@ -23,7 +23,7 @@ def settings(**changes: Any) -> Supervised:
 
 
 def train(model: Any, processor: Any, checkpoints: Path, **changes: Any) -> list[dict[str, float]]:
-    lessons = Explanations(STEPS * 2, seed=0)
+    lessons = Explanations(STEPS * 2, seed=0, by_lot=0)
     return train_supervised(
         model.train(), processor, lessons, settings(**changes), checkpoints=checkpoints, seed=3, label="test"
     )
@@ -63,7 +63,7 @@ def test_resuming_gives_bitwise_the_same_weights_and_log(
 
 
 def test_the_loss_is_over_the_reply_alone(processor: Any) -> None:
-    lessons = [Explanations(2, seed=0)[index] for index in range(2)]
+    lessons = [Explanations(2, seed=0, by_lot=0)[index] for index in range(2)]
     batch = Collate(processor)(lessons)
     for row, lesson in enumerate(lessons):
         learned = batch["labels"][row][batch["labels"][row] >= 0]

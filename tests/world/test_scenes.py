@@ -2,7 +2,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suasion.world.scenes import ATTRIBUTES, Scene, change_one, draw, encode, parse_scene, random_scene
+from suasion.world.scenes import (
+    ATTRIBUTES,
+    Scene,
+    change_one,
+    draw,
+    encode,
+    parse_prompt,
+    parse_scene,
+    random_prompt,
+    random_scene,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -29,17 +39,23 @@ def test_one_attribute_of_one_group_changes(seed: int, attribute: str, groups: i
     assert parse_scene(str(changed)) == changed, "no two groups in one place"
 
 
-@given(seeds)
-def test_against_itself_nothing_is_missing(seed: int) -> None:
-    scene = random_scene(np.random.default_rng(seed), groups=2)
-    assert scene.against(scene) == str(scene)
+@given(seeds, st.integers(1, 3), st.booleans())
+def test_words_say_all_of_a_prompt(seed: int, groups: int, held_out: bool) -> None:
+    prompt = random_prompt(np.random.default_rng(seed), groups=groups, held_out=held_out)
+    assert parse_prompt(str(prompt)) == prompt
+    wanted, unwanted = prompt.values
+    assert wanted in str(prompt.asked)
+    assert f"not {unwanted}" in str(prompt)
 
 
-def test_against_another_scene_says_what_is_not_as_asked() -> None:
-    asked, shown = parse_scene("one red circle top left"), parse_scene("two red circles bottom left")
-    assert asked is not None
-    assert shown is not None
-    assert shown.against(asked) == "two not one red circles bottom left not top left"
+def test_no_prompt_in_other_words() -> None:
+    for text in (
+        "one red circle top left",
+        "one red not red circle top left",
+        "one not two red not blue circles top left",
+        "one red circle not large top left",
+    ):
+        assert parse_prompt(text) is None
 
 
 def test_order_of_groups_does_not_matter_to_what_a_scene_is() -> None:

@@ -20,20 +20,20 @@ SETTINGS = WorldSource(
 def test_no_scene_is_in_two_splits() -> None:
     scenes: dict[str, set[Scene]] = {split: set() for split in SPLITS}
     for pair in make_pairs(SETTINGS, 0):
-        scenes[pair.split] |= {pair.prompt, pair.image_a.scene, pair.image_b.scene}
+        scenes[pair.split] |= {pair.image_a.scene, pair.image_b.scene}
     for split in SPLITS:
         assert not scenes[split] & set().union(*(scenes[other] for other in SPLITS if other != split))
 
 
 def test_one_image_shows_the_prompt_and_the_other_differs() -> None:
     for pair in make_pairs(SETTINGS, 1):
-        shows = [drawing.scene == pair.prompt for drawing in (pair.image_a, pair.image_b)]
+        shows = [drawing.scene == pair.prompt.asked for drawing in (pair.image_a, pair.image_b)]
         assert shows == {"a": [True, False], "b": [False, True], "tie": [True, True]}[pair.better]
 
 
 def test_out_of_distribution_means_held_out_or_more_groups() -> None:
     for pair in make_pairs(SETTINGS, 2):
-        unusual = pair.prompt.held_out or len(pair.prompt.groups) == 3
+        unusual = pair.prompt.asked.held_out or len(pair.prompt.asked.groups) == 3
         assert unusual == (pair.split == "ood")
 
 
