@@ -1,6 +1,7 @@
 """The closing lines of `make repro`: better or not, how sure, where the report and the release are, how to use it."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ def print_summary() -> None:
     print(f"accuracy after training   {say(after)}")
     print("report                    report/index.html")
     print("released checkpoint       release/")
-    print('use it                    .venv/bin/suasion compare --model release --prompt "..." A.png B.png')
+    print(f"use it                    {command()}")
+
+
+def command() -> str:
+    """What compares the two images of an example that the report leaves, ready for a shell."""
+    example = Path("report/example")
+    prompt = example / "prompt.txt"
+    if not prompt.is_file():
+        return '.venv/bin/suasion compare --model release --prompt "..." A.png B.png'
+    said = shlex.quote(prompt.read_text(encoding="utf-8"))
+    return f".venv/bin/suasion compare --model release --prompt {said} {example}/a.jpg {example}/b.jpg"
 
 
 def say(estimate: dict[str, Any]) -> str:

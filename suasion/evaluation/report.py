@@ -48,7 +48,11 @@ THUMBNAIL = 160  # pixels a side
 def build_report(
     out: Path, *, params: Params, predictions: pl.DataFrame, metrics: dict[str, Any], samples: Sequence[Sample]
 ) -> None:
-    """Write `index.html` to `out`, from the arguments and from what earlier stages left in `data/`."""
+    """Write `index.html` to `out`, from the arguments and from what earlier stages left in `data/`.
+
+    Beside it, in `example/`, are `a.jpg`, `b.jpg` and `prompt.txt` of one test pair, for a first try of the release.
+    """
+    examples = gallery(predictions, samples, params.evaluate.gallery)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("suasion.evaluation"),
         autoescape=True,
@@ -67,12 +71,18 @@ def build_report(
         data=_data(),
         listener=_listener(),
         curves=[(title, plot) for title, path, columns in CURVES if (plot := _curve(Path(path), columns))],
-        gallery=gallery(predictions, samples, params.evaluate.gallery),
+        gallery=examples,
         percent=percent,
         points=points,
     )
     out.mkdir(parents=True)
     (out / "index.html").write_text(page, encoding="utf-8")
+    if examples:
+        shown = next(sample for sample in samples if sample.pair["pair_id"] == examples[0]["pair_id"])
+        (out / "example").mkdir()
+        (out / "example" / "a.jpg").write_bytes(shown.image_a)
+        (out / "example" / "b.jpg").write_bytes(shown.image_b)
+        (out / "example" / "prompt.txt").write_text(shown.pair["prompt"], encoding="utf-8")
 
 
 def verdict(difference: dict[str, Any]) -> tuple[str, str]:

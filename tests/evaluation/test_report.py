@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ from suasion.evaluation.report import build_report, gallery, verdict
 from suasion.params import ROOT, load_params
 from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
 from suasion.shards.reader import Sample
+from suasion.summary import command
 from suasion.world.scenes import draw, encode, random_scene
 
 HOSTILE = '<script>alert("x")</script>'
+NOTHING = {"value": None, "low": None, "high": None, "n": 0}
+NO_REFERENCES = {
+    name: {split: NOTHING for split in ("val", "test", "ood")}
+    for name in ("always_a", "majority_generator", "held_out_rater")
+}
 
 
 @pytest.fixture
@@ -83,10 +90,7 @@ def test_the_report_stands_alone_and_escapes_what_comes_from_data(
 ) -> None:
     params = load_params(ROOT / "profiles" / "world.yaml")
     metrics = measure(predictions, resamples=50, seed=0)
-    nothing = {"value": None, "low": None, "high": None, "n": 0}
-    metrics["references"] = dict.fromkeys(
-        ("always_a", "majority_generator", "held_out_rater"), dict.fromkeys(("val", "test", "ood"), nothing)
-    )
+    metrics["references"] = NO_REFERENCES
     pages = []
     for name in ("one", "two"):
         build_report(workspace / name, params=params, predictions=predictions, metrics=metrics, samples=samples)
@@ -101,6 +105,19 @@ def test_the_report_stands_alone_and_escapes_what_comes_from_data(
     assert page.count("<article") == 6
     assert "image_missing" in page
     assert "better than the warm start" in page
+
+
+def test_an_example_is_left_for_a_first_try(workspace: Path, predictions: pl.DataFrame, samples: list[Sample]) -> None:
+    params = load_params(ROOT / "profiles" / "world.yaml")
+    metrics = measure(predictions, resamples=50, seed=0)
+    metrics["references"] = NO_REFERENCES
+    assert command().endswith("A.png B.png")
+    build_report(workspace / "report", params=params, predictions=predictions, metrics=metrics, samples=samples)
+    program, verb, *rest = shlex.split(command())
+    assert (program, verb) == (".venv/bin/suasion", "compare")
+    assert rest[:4] == ["--model", "release", "--prompt", HOSTILE]
+    assert Path(rest[4]).read_bytes() == samples[0].image_a
+    assert Path(rest[5]).read_bytes() == samples[0].image_b
 
 
 def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples: list[Sample]) -> None:
