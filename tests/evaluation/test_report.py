@@ -19,7 +19,7 @@ from suasion.world.scenes import draw, encode, random_scene
 HOSTILE = '<script>alert("x")</script>'
 NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 NO_REFERENCES = {
-    name: {split: NOTHING for split in ("val", "test", "ood")}
+    name: dict.fromkeys(("val", "test", "ood"), NOTHING)
     for name in ("always_a", "majority_generator", "held_out_rater")
 }
 
