@@ -1,6 +1,7 @@
 """Supervised steps of a vision-language model, by transformers' Trainer: captions, cold start, listener, SFT.
 
-Given up: packing and multi-task mixing. One lesson is one row of a batch; the loss is over its reply alone.
+Whole models are trained by Muon (`suasion.training.muon`), adapters by AdamW. Given up: packing and multi-task mixing. One
+lesson is one row of a batch; the loss is over its reply alone.
 """
 
 from collections.abc import Sequence
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from suasion.params import Supervised
 from suasion.training.checkpoints import MarkComplete, ResumesWeights, last_complete
 from suasion.training.log import ShowProgress
+from suasion.training.muon import MuonWithAdamW
 from suasion.vlm.inputs import render, training_inputs
 
 
@@ -34,6 +36,12 @@ class _InOrder(ResumesWeights, Trainer):
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        settings: Any = self.args
+        if isinstance(self.model, PreTrainedModel):  # not adapters
+            self.optimizer = MuonWithAdamW(self.model, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return super().create_optimizer(model)
 
 
 def train_supervised(
