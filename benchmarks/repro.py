@@ -20,6 +20,22 @@ import psutil
 
 from suasion.params import ROOT
 
+BUDGET = {
+    "base": 150,
+    "ingest": 40,
+    "validate-votes": 15,
+    "filter": 10,
+    "validate-pairs": 15,
+    "shard": 10,
+    "warmstart": 270,
+    "listener": 300,
+    "prescore": 60,
+    "train": 600,
+    "evaluate": 300,
+    "release": 20,
+}
+"""Seconds that each stage may take on two cores; half an hour in all (docs/architecture.md)."""
+
 DONE = re.compile(r"^\[([a-z-]+)\] done in (\d+) s", re.MULTILINE)
 REPEATS = 3
 
@@ -59,6 +75,7 @@ def forced() -> dict[str, Any]:
     return {
         "repro_seconds": round(time.monotonic() - started),
         "stage_seconds": stages,
+        "over_budget": [name for name, took in stages.items() if took > BUDGET[name]],
         "peak_gib": round(peak / 2**30, 2),
     }
 

@@ -1,7 +1,7 @@
 """What the embedded world teaches by supervision: to see, to explain, and to weigh an explanation against the images.
 
-Lessons are drawn afresh from a seed for every index, so they are never stored and never repeat; scenes come from the
-training distribution alone (one or two groups, no held-out combination), never from the pairs that are evaluated.
+Lessons are drawn afresh from a seed for every index, so they are never stored and never repeat; they show training scenes
+alone (`scenes.split_of`), never what is evaluated.
 Given up: lessons about what people prefer. A reasoner learns that from votes.
 """
 
@@ -24,6 +24,7 @@ from suasion.world.scenes import (
     parse_scene,
     random_prompt,
     random_scene,
+    split_of,
     training_groups,
 )
 
@@ -66,6 +67,8 @@ class Captions(SeededLessons):
 
     def draw(self, index: int, rng: np.random.Generator) -> Lesson:
         scene = random_scene(rng, groups=training_groups(rng)).in_reading_order()
+        while split_of(scene) != "train":
+            scene = random_scene(rng, groups=training_groups(rng)).in_reading_order()
         return Lesson(CAPTION_MESSAGES, (draw(scene, rng),), str(scene))
 
 
@@ -160,8 +163,11 @@ def is_exact(text: str | None, prompt: str, first: str | None, second: str | Non
 
 
 def contrast(rng: np.random.Generator) -> tuple[Prompt, tuple[Scene, Scene], int]:
-    """A prompt of the training distribution, the scenes of two images, and which one (1 or 2) shows what is asked."""
-    prompt = random_prompt(rng, groups=training_groups(rng))
+    """A prompt about training scenes, the scenes of two images, and which one (1 or 2) shows what is asked."""
+    while True:
+        prompt = random_prompt(rng, groups=training_groups(rng))
+        if split_of(prompt.asked) == split_of(prompt.unasked) == "train":
+            break
     scenes = (prompt.asked, prompt.unasked)
     return (prompt, scenes, 1) if rng.random() < 0.5 else (prompt, scenes[::-1], 2)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from suasion.params import WorldSource
 from suasion.votes.sources import RawVote
-from suasion.world.scenes import Prompt, Scene, draw, encode, random_prompt, training_groups
+from suasion.world.scenes import Prompt, Scene, draw, encode, random_prompt, split_of, training_groups
 
 SPLITS = ("train", "val", "test", "ood")
 _START = datetime(2026, 1, 5, 9)
@@ -75,19 +75,14 @@ def make_pairs(settings: WorldSource, seed: int) -> list[WorldPair]:
     Train, val and test hold scenes of one or two groups without held-out combinations; out of distribution means three
     groups, or a held-out combination.
     """
-    taken: dict[Scene, str] = {}
     pairs = []
-    # The small splits choose first: they stay the same when more training pairs are asked for.
-    for split in ("val", "test", "ood", "train"):
+    for split, size in settings.pairs.items():
         rng = np.random.default_rng((seed, 101, SPLITS.index(split)))
-        for number in range(settings.pairs.get(split, 0)):
-            pairs.append(_make_pair(settings, seed, split, number, rng, taken))
+        pairs += [_make_pair(settings, seed, split, number, rng) for number in range(size)]
     return sorted(pairs, key=lambda pair: pair.pair_id)
 
 
-def _make_pair(
-    settings: WorldSource, seed: int, split: str, number: int, rng: np.random.Generator, taken: dict[Scene, str]
-) -> WorldPair:
+def _make_pair(settings: WorldSource, seed: int, split: str, number: int, rng: np.random.Generator) -> WorldPair:
     while True:
         if split == "ood" and number % 2:
             prompt = random_prompt(rng, groups=3)
@@ -95,9 +90,8 @@ def _make_pair(
             prompt = random_prompt(rng, groups=training_groups(rng), held_out=split == "ood")
         same = bool(rng.random() < settings.no_difference_share)
         shown = (prompt.asked, prompt.asked if same else prompt.unasked)
-        if all(taken.get(scene, split) == split for scene in shown):
+        if all(split_of(scene) == split for scene in shown):
             break
-    taken |= dict.fromkeys(shown, split)
     swapped = bool(rng.random() < 0.5)
     scenes = shown[::-1] if swapped else shown
     pair_id = f"world-{split}-{number:06d}"

@@ -12,7 +12,7 @@ from suasion.world.lessons import (
     explanation,
     is_exact,
 )
-from suasion.world.scenes import change_one, parse_prompt, parse_scene
+from suasion.world.scenes import change_one, parse_prompt, parse_scene, split_of
 
 
 def test_a_lesson_depends_on_seed_and_index_alone() -> None:
@@ -24,9 +24,11 @@ def test_a_lesson_depends_on_seed_and_index_alone() -> None:
         short[10]
 
 
-def test_no_lesson_shows_a_held_out_combination() -> None:
+def test_lessons_show_training_scenes_alone() -> None:
     captions = [parse_scene(lesson.reply) for lesson in Captions(300, seed=0)]
-    assert all(scene is not None and not scene.held_out for scene in captions)
+    assert all(scene is not None and split_of(scene) == "train" for scene in captions)
+    rng = np.random.default_rng(0)
+    assert {split_of(scene) for _ in range(300) for scene in contrast(rng)[1]} == {"train"}
 
 
 def test_the_last_answers_say_nothing_about_preference_and_the_first_say_who_fits() -> None:

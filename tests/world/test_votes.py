@@ -25,6 +25,14 @@ def test_no_scene_is_in_two_splits() -> None:
         assert not scenes[split] & set().union(*(scenes[other] for other in SPLITS if other != split))
 
 
+def test_the_splits_have_the_same_mix_of_scenes() -> None:
+    """Else training and test would be about different things; a third of the scenes has two groups (4 sigma)."""
+    settings = SETTINGS.model_copy(update={"pairs": {"train": 600, "val": 300, "test": 300, "ood": 0}})
+    for split in ("train", "val", "test"):
+        groups = [len(pair.prompt.asked.groups) for pair in make_pairs(settings, 0) if pair.split == split]
+        assert abs(np.mean([count == 1 for count in groups]) - 2 / 3) < 4 * (2 / 9 / len(groups)) ** 0.5, split
+
+
 def test_one_image_shows_the_prompt_and_the_other_differs() -> None:
     for pair in make_pairs(SETTINGS, 1):
         shows = [drawing.scene == pair.prompt.asked for drawing in (pair.image_a, pair.image_b)]
