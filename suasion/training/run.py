@@ -91,9 +91,8 @@ def _train_sft(
     reply = float(np.mean([row["completions/mean_length"] for row in history if "completions/mean_length" in row]))
     cost, size = cost_of(model), {"prompt": prompt, "reply": reply, "patches": patches}
     batch = params.warmstart.batch_size
-    grpo = settings.steps * grpo_flops(
-        cost, heard, completions=settings.prompts_per_step * settings.generations, **size
-    )
+    completions = settings.prompts_per_step * settings.generations
+    grpo = settings.steps * grpo_flops(cost, heard, completions=completions, reference=settings.kl > 0, **size)
     sft = sft_flops(cost, lessons=batch, **size)
     supervised = Supervised(
         steps=round(grpo / sft), batch_size=batch, learning_rate=params.warmstart.learning_rate / 3, lora=settings.lora

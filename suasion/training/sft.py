@@ -56,17 +56,19 @@ class Shuffled(Sequence[Voted]):
         return self.lessons[self.order[index]]
 
 
-def grpo_flops(cost: Cost, listener: Cost, *, completions: int, prompt: float, reply: float, patches: float) -> float:
+def grpo_flops(
+    cost: Cost, listener: Cost, *, completions: int, prompt: float, reply: float, patches: float, reference: bool
+) -> float:
     """FLOPs of one GRPO step as TRL executes it: every completion carries its own prompt and images.
 
-    Rollout and the listener's two orders forward, training forward and backward. `prompt` and `reply` in tokens,
-    `patches` per pair of images.
+    Rollout and the listener's two orders forward, the reference model's forward where there is a KL term, training forward
+    and backward. `prompt` and `reply` in tokens, `patches` per pair of images.
     """
     images = cost.image(patches / 2) * 2
     rollout = images + cost.tokens(prompt) + cost.tokens(reply, prompt)
     heard = 2 * (listener.image(patches / 2) * 2 + listener.tokens(prompt + reply))
-    trained = 3 * (images + cost.tokens(prompt + reply))
-    return completions * (rollout + heard + trained)
+    forward = images + cost.tokens(prompt + reply)
+    return completions * (rollout + heard + (4 if reference else 3) * forward)
 
 
 def sft_flops(cost: Cost, *, lessons: int, prompt: float, reply: float, patches: float) -> float:
