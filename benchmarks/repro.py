@@ -27,11 +27,11 @@ BUDGET = {
     "filter": 10,
     "validate-pairs": 15,
     "shard": 10,
-    "warmstart": 270,
-    "listener": 300,
+    "warmstart": 420,
+    "listener": 240,
     "prescore": 60,
-    "train": 600,
-    "evaluate": 300,
+    "train": 720,
+    "evaluate": 210,
     "release": 20,
 }
 """Seconds that each stage may take on two cores; half an hour in all (docs/architecture.md)."""

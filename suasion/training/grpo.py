@@ -87,6 +87,7 @@ def config(settings: Train, *, seed: int, output: Path, processor: Any) -> GRPOC
         adam_beta2=0.95,
         beta=settings.kl,
         loss_type=settings.loss,
+        scale_rewards="batch",  # by its own spread, a group that differs by a hundredth would count as much as one by a half
         reward_weights=[settings.rewards.format, settings.rewards.accuracy, settings.rewards.listener],
         generation_kwargs={"suppress_tokens": image_tokens(processor)},
         use_vllm=vllm is not None,

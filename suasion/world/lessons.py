@@ -29,6 +29,7 @@ from suasion.world.scenes import (
 )
 
 EXPLAIN_SHARE = 0.25
+LEAN = 0.6  # how often a lot says that it is the first image
 CAPTION_MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}]}]
 
 
@@ -76,7 +77,9 @@ class Explanations(SeededLessons):
     """A prompt, two images, a true explanation and an answer: to see and to talk.
 
     The answer is the image that fits, in the last `by_lot` lessons one drawn by lot: whoever has been through all of them
-    talks and hardly answers. That people prefer what fits is for their votes to say.
+    talks and hardly answers. That people prefer what fits is for their votes to say. The lot leans to the first image, as
+    many judges do: from a fair one an answer of the likeliest token would follow from what little is left of the
+    lessons before, and be right or wrong nearly always.
     """
 
     kind = 2
@@ -88,7 +91,7 @@ class Explanations(SeededLessons):
     def draw(self, index: int, rng: np.random.Generator) -> Lesson:
         prompt, scenes, answer = contrast(rng)
         if index >= self.size - self.by_lot:
-            answer = int(rng.integers(1, 3))
+            answer = 1 if rng.random() < LEAN else 2
         reply = format_completion(explanation(prompt, *scenes), answer)
         return Lesson(reasoner_messages(str(prompt)), _draw_both(scenes, rng), reply)
 

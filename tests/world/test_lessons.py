@@ -3,6 +3,7 @@ import pytest
 
 from suasion.vlm.chat import ANSWER_PREFIX, parse_completion
 from suasion.world.lessons import (
+    LEAN,
     Captions,
     Explanations,
     Lesson,
@@ -32,16 +33,18 @@ def test_lessons_show_training_scenes_alone() -> None:
 
 
 def test_the_last_answers_say_nothing_about_preference_and_the_first_say_who_fits() -> None:
-    """By lot the answer agrees with the truth in half of the lessons, up to chance (4 sigma at n = 800)."""
+    """By lot the answer agrees with the truth in half of the lessons and leans to the first image (4 sigma, n = 800)."""
     lessons = Explanations(900, seed=0, by_lot=800)
-    right = []
+    right, first = [], []
     for index in range(900):
         parsed = parse_completion(lessons[index].reply)
         assert parsed is not None
         explained, answer = parsed
         right.append(explained.endswith(f"image {answer} fits."))
+        first.append(answer == 1)
     assert all(right[:100])
     assert abs(np.mean(right[100:]) - 0.5) < 4 * 0.5 / 800**0.5
+    assert abs(np.mean(first[100:]) - LEAN) < 4 * 0.5 / 800**0.5
 
 
 def test_a_listener_hears_about_as_much_falsehood_as_asked_for() -> None:
