@@ -21,17 +21,17 @@ import psutil
 from suasion.params import ROOT
 
 BUDGET = {
-    "base": 150,
-    "ingest": 40,
-    "validate-votes": 15,
-    "filter": 10,
-    "validate-pairs": 15,
-    "shard": 10,
-    "warmstart": 420,
+    "base": 130,
+    "ingest": 20,
+    "validate-votes": 10,
+    "filter": 5,
+    "validate-pairs": 10,
+    "shard": 5,
+    "warmstart": 400,
     "listener": 240,
-    "prescore": 60,
+    "prescore": 50,
     "train": 720,
-    "evaluate": 210,
+    "evaluate": 190,
     "release": 20,
 }
 """Seconds that each stage may take on two cores; half an hour in all (docs/architecture.md)."""
