@@ -119,7 +119,7 @@ def test_a_mistake_stops_the_run_with_one_message_and_keeps_what_was_there(tmp_p
     assert "dvc checkout" in output
     assert "Traceback" not in output
     (workspace / "params.yaml").write_text(micro())
-    run(workspace, "checkout")
+    run(workspace, "checkout", "data/filter")  # alone: the stages after it have never run here
     assert (workspace / "data" / "filter" / "pairs.parquet").read_bytes() == kept
 
 
