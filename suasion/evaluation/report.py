@@ -67,7 +67,9 @@ def build_report(
         splits=EVALUATED,
         measures=MEASURES,
         references=REFERENCES,
-        verdict=verdict(metrics["paired"]["released_vs_warmstart"]["test"]["accuracy"]),
+        verdict=verdict(
+            metrics["paired"]["released_vs_warmstart"]["test"]["accuracy"], metrics["released"]["test"]["accuracy"]
+        ),
         data=_data(),
         listener=_listener(),
         curves=[(title, plot) for title, path, columns in CURVES if (plot := _curve(Path(path), columns))],
@@ -85,22 +87,24 @@ def build_report(
         (out / "example" / "prompt.txt").write_text(shown.pair["prompt"], encoding="utf-8")
 
 
-def verdict(difference: dict[str, Any]) -> tuple[str, str]:
-    """Whether training helped, in a word (better, worse, unsure) and in a sentence, from the paired difference."""
+def verdict(difference: dict[str, Any], accuracy: dict[str, Any]) -> tuple[str, str]:
+    """Whether training helped, in a word (better, worse, unsure) and in a sentence.
+
+    `difference` is the paired one to the warm start, `accuracy` the released model's own: a gain that ends at chance or
+    below is no better judge, whatever the warm start did.
+    """
     if difference["value"] is None:
         return "unsure", "There are no test pairs, so nothing can be said about the released model."
     size = points(difference)
-    if difference["low"] > 0:
-        return (
-            "better",
-            f"The released model is better than the warm start on held-out pairs: {size} points of accuracy.",
-        )
     if difference["high"] < 0:
         return "worse", f"The released model is worse than the warm start on held-out pairs: {size} points of accuracy."
-    return (
-        "unsure",
-        f"On held-out pairs the released model cannot be told from the warm start: {size} points of accuracy.",
-    )
+    if difference["low"] <= 0:
+        said = "On held-out pairs the released model cannot be told from the warm start"
+        return "unsure", f"{said}: {size} points of accuracy."
+    if accuracy["low"] <= 0.5:
+        said = f"The released model is right on {percent(accuracy)}% of held-out pairs, which is no better than chance"
+        return "unsure", f"{said}; training added {size} points of accuracy."
+    return "better", f"The released model is better than the warm start on held-out pairs: {size} points of accuracy."
 
 
 def percent(estimate: dict[str, Any]) -> str:

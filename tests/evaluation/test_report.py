@@ -104,7 +104,7 @@ def test_the_report_stands_alone_and_escapes_what_comes_from_data(
         assert remote not in page
     assert page.count("<article") == 6
     assert "image_missing" in page
-    assert "better than the warm start" in page
+    assert "is right on 50.0% of held-out pairs, which is no better than chance" in page
 
 
 def test_an_example_is_left_for_a_first_try(workspace: Path, predictions: pl.DataFrame, samples: list[Sample]) -> None:
@@ -129,8 +129,17 @@ def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples:
     ("low", "high", "word"), [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "unsure")]
 )
 def test_the_verdict_follows_the_interval(low: float, high: float, word: str) -> None:
-    assert verdict({"value": (low + high) / 2, "low": low, "high": high, "n": 9})[0] == word
-    assert verdict({"value": None, "low": None, "high": None, "n": 0})[0] == "unsure"
+    good = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 9}
+    assert verdict({"value": (low + high) / 2, "low": low, "high": high, "n": 9}, good)[0] == word
+    assert verdict(NOTHING, NOTHING)[0] == "unsure"
+
+
+def test_a_gain_that_ends_at_chance_is_not_called_better() -> None:
+    gain = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 9}
+    word, sentence = verdict(gain, {"value": 0.367, "low": 0.27, "high": 0.466, "n": 9})
+    assert word == "unsure"
+    assert "36.7%" in sentence
+    assert "no better than chance" in sentence
 
 
 def test_a_plot_is_the_same_twice_and_follows_the_pages_colour() -> None:
