@@ -117,6 +117,7 @@ def _percent(estimate: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    from prefect.logging.handlers import APILogHandler
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -130,6 +131,7 @@ def main() -> None:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             pipeline()
     finally:
+        APILogHandler().flush()  # else the last lines are sent, again and again, to a server that has gone
         server.stop()
 
 

@@ -90,6 +90,7 @@ def test_stages_run_in_order_what_can_succeed_is_retried_and_metrics_are_an_arti
     assert "ARTIFACTS ['metrics']" in done.stdout
     assert "('flaky', 'COMPLETED', 2)" in done.stdout
     assert "('one', 'COMPLETED', 1)" in done.stdout
+    assert "Error logging to API" not in done.stdout + done.stderr, "what was logged is sent before the server stops"
     assert (workspace / "dvc.lock").is_file()
 
 
