@@ -35,6 +35,11 @@ def imported(path: Path, found: set[Path]) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", STAGES)
+def test_no_shell_stands_between_dvc_and_a_stage(name: str) -> None:
+    assert STAGES[name]["cmd"].startswith("exec python -m stages.")
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_all_that_it_imports(name: str) -> None:
     script = next(dep for dep in STAGES[name]["deps"] if dep.startswith("stages/"))
     used = {file.relative_to(ROOT).as_posix() for file in imported(ROOT / script, set())}

@@ -39,6 +39,7 @@ def dvc(workspace: Path, *arguments: str) -> subprocess.Popen[str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(workspace),
         "PYTHONUNBUFFERED": "1",
+        "SHELL": "/bin/sh",  # what DVC takes where no shell is set; dash starts a child where bash becomes it
     }
     command = [sys.executable, "-m", "dvc", *arguments]
     pipe = subprocess.PIPE
