@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,6 +19,8 @@ PARAMS = "params.yaml"
 Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Snapshot = Annotated[str, Field(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]
+"""sha256 over votes and images; for `hub:` paths the commit."""
 
 
 class Section(BaseModel):
@@ -73,28 +75,77 @@ class WorldSource(Section):
     image_size: Positive
 
 
-class AvtSource(Section):
-    """Real votes: the AVT AI images study (Goering et al. 2023)."""
+class Columns(Section):
+    """Which column of a table holds what. Only `prompt`, the images and what the encoding needs must be there."""
 
-    name: Literal["avt"]
-    folder: str  # below the data folder ($SUASION_DATA)
-    snapshot: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # sha256 over votes and images
+    prompt: str
+    image_a: str | None = None  # a path, the image's bytes, or a mapping with `bytes` and `path`
+    image_b: str | None = None
+    images: str | None = None  # rankings: a list of images
+    choice: str | None = None  # encoding choice: one person's judgement
+    count_a: str | None = None  # encoding counts: votes for each side
+    count_b: str | None = None
+    count_tie: str | None = None
+    rank: str | None = None  # encoding ranking: a list, 1 is best, equal ranks are ties
+    pair_id: str | None = None
+    annotator_id: str | None = None
+    count: str | None = None
+    weight: str | None = None
+    voted_at: str | None = None
+    split: str | None = None
+    model_a: str | None = None
+    model_b: str | None = None
 
 
-class JsonlSource(Section):
-    """Votes of your own: JSON lines beside a folder of images, in the columns that docs/bring-your-own-votes.md lists."""
+class TableSource(Section):
+    """Votes of your own: any CSV, Parquet or JSON (lines) whose columns are named here."""
 
-    name: Literal["jsonl"]
-    folder: str  # absolute, or below the data folder
-    snapshot: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    name: Literal["table"]
+    label: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]*$")]  # what these votes are called: the column `source`
+    path: str  # file or pattern, absolute or below the data folder; s3://BUCKET/KEY; hub:OWNER/NAME@REVISION
+    images: str | None  # where image paths start: a folder or s3:// prefix; null: beside the file
+    encoding: Literal["choice", "counts", "ranking"]
+    columns: Columns
+    choices: dict[str, Literal["a", "b", "tie", "both_bad"]]  # what values mean beside the usual ones (left, 1, ...)
+    snapshot: Snapshot
 
 
-Source = Annotated[WorldSource | AvtSource | JsonlSource, Field(discriminator="name")]
+class PublicSource(Section):
+    """A public data set, in the layout in which it is published; `name` is its file in `suasion/votes/sources`."""
+
+    name: str
+    path: str  # folder or file, absolute or below the data folder; s3://BUCKET/KEY
+    snapshot: Snapshot
+
+
+def _kind_of_source(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return str(name) if name in ("world", "table") else "public"
+
+
+Source = Annotated[
+    Annotated[WorldSource, Tag("world")]
+    | Annotated[TableSource, Tag("table")]
+    | Annotated[PublicSource, Tag("public")],
+    Discriminator(_kind_of_source),
+]
+
+
+class EvaluationSet(Section):
+    """Prompts and images that a model will be measured on elsewhere: pairs that overlap with it are dropped."""
+
+    name: str
+    path: str  # CSV, Parquet or JSON (lines), as of a table source
+    prompt: str  # column
+    images: list[str]  # columns with paths or bytes; empty: only prompts are compared
+    snapshot: Snapshot
 
 
 class Ingest(Section):
-    source: Source
+    sources: Annotated[list[Source], Field(min_length=1)]
+    evaluation_sets: list[EvaluationSet]
     max_megapixels: float
+    min_side: Positive  # pixels
 
 
 class Validate(Section):
@@ -104,11 +155,28 @@ class Validate(Section):
     max_tie_rate: Share
 
 
+class VoterRules(Section):
+    """When all votes of a person are left out."""
+
+    min_votes: Positive  # decided votes before anything is said of a voter
+    min_accuracy: Share  # estimated
+    max_side_share: Share  # of the decided votes for one side
+    min_seconds: Annotated[float, Field(ge=0)]  # median from one vote to the next, where times are known
+
+
 class Filter(Section):
+    labels: Literal["one_coin", "confusion", "bradley_terry", "majority", "weighted_majority"]
+    ties: Literal["drop", "half", "keep"]  # pairs that people cannot decide: out of training, by half votes, or kept
     min_votes: Positive  # decided votes per pair
     min_margin: Share  # |p_a - 0.5| at least
+    voters: VoterRules
+    copies: dict[str, Annotated[int, Field(ge=0, le=24)]]  # by source, bits of 192 up to which two images are one
     max_prompt_chars: Positive
+    max_prompt_tokens: Positive  # by the reasoner's processor, images included
+    ngram: Positive  # words in a row that a prompt may not share with an evaluation set
     splits: Literal["source"] | dict[Literal["train", "val", "test"], Share]  # "source", or shares of the prompts
+    ood_generators: list[str]  # held out: in no split but ood
+    max_component: Share  # of the pairs that hang together by prompts and images
 
 
 class Shard(Section):
@@ -163,7 +231,6 @@ class Train(Section):
     generations: Annotated[int, Field(ge=2)]  # completions in a group
     micro_batch: Positive  # completions in one forward and backward
     max_completion_tokens: Positive
-    max_prompt_tokens: Positive  # counted after the processor; longer prompts are dropped with a reason
     temperature: float
     learning_rate: float
     kl: float  # TRL's beta

@@ -42,6 +42,7 @@ IMAGE = pl.Schema(
         "width": pl.Int64,
         "height": pl.Int64,
         "format": pl.String,  # jpg, png or webp
+        "phash": pl.Binary,  # 24 bytes: the perceptual hash of `suasion.images.phash`
     }
 )
 
@@ -73,12 +74,25 @@ VOTER = pl.Schema(
     {
         "annotator_id": pl.String,
         "n_votes": pl.Int64,
+        "n_decided": pl.Int64,
         "accuracy": pl.Float64,  # estimated probability that a decided vote is right
-        "left_share": pl.Float64,  # share of the decided votes that are for A
+        "left_share": pl.Float64,  # share of the decided votes that are for A, as it was shown
         "tie_rate": pl.Float64,
+        "seconds": pl.Float64,  # median from one vote to the next within a sitting; null without times
         "flagged": pl.Boolean,
+        "flag": pl.String,  # low_accuracy, one_side or too_fast; null where not flagged
     }
 )
+
+HELD_OUT = pl.Schema(
+    {
+        "evaluation_set": pl.String,
+        "prompt": pl.String,
+        "sha256": pl.String,  # of an image, null where only the prompt is known
+        "phash": pl.Binary,
+    }
+)
+"""Evaluation sets of others, which no pair may overlap with."""
 
 SCENE = pl.Schema({"sha256": pl.String, "scene": pl.String})
 """What is known to be on an image: the embedded world's truth. Empty for real pictures."""
@@ -99,11 +113,12 @@ PREDICTION = pl.Schema(
         "prompt_id": pl.String,
         "split": pl.String,
         "order": pl.String,  # ab or ba: which image was shown first
-        "label": pl.String,  # a or b
+        "label": pl.String,  # a, b or tie
         "completion": pl.String,
         "explanation": pl.String,  # null where the completion does not parse
         "choice": pl.String,  # a or b; null where the completion does not parse
-        "correct": pl.Boolean,  # false where it does not parse
+        "p_a": pl.Float64,  # the model's own probability of A at its answer; null where it does not parse
+        "correct": pl.Boolean,  # false where it does not parse, and on a tie
         "listener_p_a": pl.Float64,  # the listener's probability of A given the explanation; null without one
         "contradiction": pl.Boolean,  # the listener prefers the other image; null without an explanation
         "faithful": pl.Boolean,  # describes both images exactly; null where the truth is unknown

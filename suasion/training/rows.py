@@ -5,15 +5,11 @@ The order is drawn per pair by a seeded hash: a policy that always answers "1" m
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import polars as pl
 from PIL import Image
 
-from suasion.records import DROP
 from suasion.shards.reader import Sample
-from suasion.vlm.chat import reasoner_messages
-from suasion.vlm.inputs import prompt_inputs, render
 from suasion.votes.pairs import shown_swapped
 
 
@@ -43,25 +39,6 @@ def make_rows(samples: Sequence[Sample], p_a_prior: Mapping[str, float], *, seed
         shown = 0 if label == "tie" else 1 + ((label == "b") != swapped)
         rows.append(Row(pair_id, sample.pair["prompt"], *images, shown, prior))
     return rows
-
-
-def drop_long_prompts(rows: Sequence[Row], processor: Any, *, max_prompt_tokens: int) -> tuple[list[Row], pl.DataFrame]:
-    """Rows whose prompt has at most `max_prompt_tokens` tokens after the processor, and a table of drops.
-
-    Truncating a prompt would cut image tokens, so a longer one is not shown at all.
-    """
-    import torch
-
-    kept, drops = [], []
-    for row in rows:
-        text = render(processor, reasoner_messages(row.prompt))
-        tokens = prompt_inputs(processor, [text], [row.images()], torch.device("cpu"))["input_ids"].shape[1]
-        if tokens <= max_prompt_tokens:
-            kept.append(row)
-        else:
-            drops.append(("train", row.pair_id, "prompt_too_long", f"{tokens} tokens, {max_prompt_tokens} allowed"))
-    assert len(rows) == len(kept) + len(drops)
-    return kept, pl.DataFrame(drops, schema=DROP, orient="row")
 
 
 def _open(content: bytes) -> Image.Image:

@@ -10,12 +10,12 @@ import torch
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
 from suasion.params import Params, Supervised
-from suasion.records import DROP, PRESCORE, read, write
+from suasion.records import PRESCORE, read
 from suasion.shards.reader import read_samples
 from suasion.training.checkpoints import checkpoint_folder
 from suasion.training.grpo import LOG_COLUMNS, train_grpo
 from suasion.training.log import write_log
-from suasion.training.rows import Row, drop_long_prompts, make_rows
+from suasion.training.rows import Row, make_rows
 from suasion.training.sft import Shuffled, grpo_flops, sft_flops, voted_lessons
 from suasion.training.supervised import train_supervised
 from suasion.vlm.chat import reasoner_messages
@@ -28,24 +28,17 @@ WARMSTART, LISTENER = Path("data/warmstart/reasoner"), Path("data/listener/model
 
 
 def run(params: Params, out: Path) -> None:
-    """Write `reasoner/`, `log.csv`, `drops.parquet`, `summary.json` and, where asked for, `sft/` and `sft_log.csv`.
+    """Write `reasoner/`, `log.csv`, `summary.json` and, where asked for, `sft/` and `sft_log.csv`.
 
     Raises:
-        SuasionError: no training pair is left, or an option that cannot be.
+        SuasionError: the warm start leaves the SFT baseline nothing to learn from.
     """
     settings = params.train
     scores = read(PRIORS, PRESCORE)
     priors = dict(zip(scores["pair_id"], scores["p_a_prior"], strict=True))
     processor = load_processor(WARMSTART)
     rows = make_rows(read_samples(SHARDS, "train"), priors, seed=params.seed)
-    rows, drops = drop_long_prompts(rows, processor, max_prompt_tokens=settings.max_prompt_tokens)
-    if not rows:
-        raise SuasionError(
-            f"no training pair is left of {drops.height}",
-            where="params.yaml: train.max_prompt_tokens",
-            do="allow more tokens, or look at data/filter/summary.json for where the pairs went",
-        )
-    write(drops, out / "drops.parquet", DROP)
+    out.mkdir(parents=True, exist_ok=True)
 
     model = load_model(WARMSTART, bf16=settings.bf16).train()
     listener_model = load_model(LISTENER, bf16=settings.bf16)
@@ -62,7 +55,7 @@ def run(params: Params, out: Path) -> None:
     )
     save(model, processor, out / "reasoner")
     write_log(history, out / "log.csv", LOG_COLUMNS)
-    summary: dict[str, Any] = {"pairs": len(rows), "dropped": drops.height, "steps": settings.steps}
+    summary: dict[str, Any] = {"pairs": len(rows), "steps": settings.steps}
     if settings.sft_baseline:
         summary |= _train_sft(params, rows, history, cost_of(listener_model), out)
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -38,7 +38,6 @@ def settings(**changes: Any) -> Train:
         "generations": 2,
         "micro_batch": 4,
         "max_completion_tokens": 6,
-        "max_prompt_tokens": 200,
         "temperature": 1.0,
         "learning_rate": 1e-3,
         "kl": 0.1,
