@@ -170,7 +170,7 @@ class Filter(Section):
     min_votes: Positive  # decided votes per pair
     min_margin: Share  # |p_a - 0.5| at least
     voters: VoterRules
-    copies: dict[str, Annotated[int, Field(ge=0, le=24)]]  # by source, bits of 192 up to which two images are one
+    copies: dict[str, Annotated[int, Field(ge=0, le=12)]]  # by source, bits of 192 up to which two images are one
     max_prompt_chars: Positive
     max_prompt_tokens: Positive  # by the reasoner's processor, images included
     ngram: Positive  # words in a row that a prompt may not share with an evaluation set

@@ -1,0 +1,110 @@
+"""What is the same in all but name: images that are nearly alike, and prompts that share a run of words.
+
+Near-alike images are found exactly, not by sampling: two hashes that differ in at most k bits agree in one of k + 1 bands, so
+only images with a band in common are compared (multi-index hashing: Norouzi et al., CVPR 2012). Given up: what changes the
+perceptual hash more than a few bits (crops, mirrors), and paraphrases of prompts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from suasion.images.phash import BITS, BYTES
+
+_SHUFFLED = np.random.default_rng(0).permutation(BITS)
+"""Bands take bits from everywhere: the colour bits of grey pictures alone would put them all in one bucket."""
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def as_rows(hashes: Sequence[bytes]) -> np.ndarray:
+    """Perceptual hashes as rows of bytes, (n, 24) uint8."""
+    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, BYTES)
+
+
+def clusters(hashes: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """Cluster numbers (n,) of images with `hashes` (n, 24) uint8: those that are nearly alike, in chains, are in one.
+
+    `bits` (n,) int is how far an image's source lets a copy be away, -1 where only equal bytes are copies; of two images the
+    smaller counts.
+    """
+    asked = np.flatnonzero(bits >= 0)
+    first, second = close(hashes[asked], bits[asked])
+    size = len(bits)
+    edges = sp.coo_array((np.ones(len(first), dtype=np.int8), (asked[first], asked[second])), shape=(size, size))
+    return np.asarray(connected_components(edges, directed=False)[1])
+
+
+def close(hashes: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Enough pairs (i, j) of images at most min(bits[i], bits[j]) bits apart to connect all that are connected.
+
+    Images of one hash are chained, and one of them stands for all.
+    """
+    if len(hashes) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    words = np.ascontiguousarray(hashes).view(np.uint64)
+    # Of one hash the most lenient image comes first and stands for all of them.
+    order = np.lexsort((-bits, words[:, 0], words[:, 1], words[:, 2]))
+    same = (words[order[1:]] == words[order[:-1]]).all(axis=1)
+    some = order[np.concatenate([[True], ~same])]
+    i, j, apart = _within(words[some], int(bits.max()))
+    near = apart <= np.minimum(bits[some[i]], bits[some[j]])
+    return (
+        np.concatenate([order[:-1][same], some[i[near]]]),
+        np.concatenate([order[1:][same], some[j[near]]]),
+    )
+
+
+def _within(words: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of rows of `words` (n, 3) uint64 that are at most `most` bits apart, and how far; some more than once."""
+    spread = np.unpackbits(words.view(np.uint8).reshape(len(words), BYTES), axis=1)[:, _SHUFFLED]
+    found = [(np.zeros(0, np.int64),) * 3]
+    for band in np.array_split(np.arange(BITS), most + 1):
+        key = np.zeros(len(words), dtype=np.uint64)
+        for bit in band[:64]:
+            key = (key << np.uint64(1)) | spread[:, bit]
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        here, step = np.arange(len(key)), 1
+        while len(here := here[here + step < len(key)]):
+            here = here[key[here] == key[here + step]]
+            i, j = order[here], order[here + step]
+            apart = np.bitwise_count(words[i] ^ words[j]).sum(axis=1, dtype=np.int64)
+            found.append((i[apart <= most], j[apart <= most], apart[apart <= most]))
+            step += 1
+    first, second, distance = (np.concatenate(side) for side in zip(*found, strict=True))
+    return first, second, distance
+
+
+def shared_run(prompts: pl.Series, held_out: pl.Series, *, words: int) -> np.ndarray:
+    """Which of `prompts` (n,) share `words` words in a row with one of `held_out`; case and punctuation do not count.
+
+    A prompt of fewer words is one run of them all: it is only met by the very same words.
+    """
+    if held_out.is_empty():
+        return np.zeros(len(prompts), dtype=bool)
+    rows, runs = _runs(pl.concat([prompts, held_out]), words)
+    known = rows >= len(prompts)
+    hits = np.isin(runs[~known], np.unique(runs[known]))
+    found = np.zeros(len(prompts), dtype=bool)
+    found[rows[~known][hits]] = True
+    return found
+
+
+def _runs(prompts: pl.Series, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and hash (uint64) of every run of `size` words; of a shorter prompt that of all its words."""
+    table = pl.DataFrame({"text": prompts}).with_row_index("row")
+    table = table.with_columns(word=pl.col("text").str.normalize("NFKC").str.to_lowercase().str.extract_all(r"\w+"))
+    table = table.with_columns(n=pl.col("word").list.len()).explode("word").drop_nulls("word")
+    row, word = table["row"].to_numpy().astype(np.int64), table["word"].hash(seed=0).to_numpy()
+    length = np.minimum(table["n"].to_numpy(), size)
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    starts = np.flatnonzero(place + length <= table["n"].to_numpy())
+    run = length[starts].astype(np.uint64)
+    for step in range(size):
+        inside = step < length[starts]
+        run[inside] = run[inside] * _MULTIPLIER + word[starts[inside] + step]
+    return row[starts], run
