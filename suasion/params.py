@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from suasion.errors import SuasionError
+from suasion.votes.sources import source_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = "params.yaml"
@@ -110,10 +111,16 @@ class TableSource(Section):
     snapshot: Snapshot
 
 
+def _known_source(name: str) -> str:
+    if name not in source_names():
+        raise ValueError(f"a source is one of {', '.join(source_names())}")
+    return name
+
+
 class PublicSource(Section):
     """A public data set, in the layout in which it is published; `name` is its file in `suasion/votes/sources`."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_known_source)]
     path: str  # folder or file, absolute or below the data folder; s3://BUCKET/KEY
     snapshot: Snapshot
 
@@ -141,8 +148,21 @@ class EvaluationSet(Section):
     snapshot: Snapshot
 
 
+def label_of(source: WorldSource | TableSource | PublicSource) -> str:
+    """What the column `source` of its votes holds."""
+    return source.label if isinstance(source, TableSource) else source.name
+
+
+def _no_label_twice(sources: list[Source]) -> list[Source]:
+    labels = [label_of(source) for source in sources]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ValueError(f"two sources are called {', '.join(twice)}; votes are told apart by that name")
+    return sources
+
+
 class Ingest(Section):
-    sources: Annotated[list[Source], Field(min_length=1)]
+    sources: Annotated[list[Source], Field(min_length=1), AfterValidator(_no_label_twice)]
     evaluation_sets: list[EvaluationSet]
     max_megapixels: float
     min_side: Positive  # pixels

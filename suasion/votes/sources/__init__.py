@@ -1,18 +1,25 @@
-"""Where votes come from: one file per data set, found by the name in `ingest.source.name`.
+"""Where votes come from: one file per data set, found by its name, which is the `name` in `ingest.sources`.
 
-A source is a function `(settings, seed) -> Iterator[RawVote]`. It reads its own format and yields one `RawVote` per row,
-with references to the images, never their bytes; `suasion.votes.ingest` does the rest for all of them.
+A source is a module with `read_votes(settings, seed) -> Iterator[RawVote | BadRow]`. It reads its own format, row by row,
+and yields judgements with references to the images; `suasion.votes.ingest` does the rest for all of them. Adding a data
+set is adding one file to this folder. Given up: plugins from outside of the project.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
+
+from suasion.errors import SuasionError
+
+_FOLDER = Path(__file__).parent
+_WORLD = "suasion.world.votes"
 
 
 class ImageRef(Protocol):
-    """Where an image's bytes are; `name` says it in messages, and equal names mean equal bytes."""
+    """Where an image's bytes are; `name` says it in messages, and within a source equal names mean equal bytes."""
 
     @property
     def name(self) -> str: ...
@@ -22,7 +29,7 @@ class ImageRef(Protocol):
 
 @dataclass(frozen=True)
 class RawVote:
-    """One row of a source, before anything about it is checked."""
+    """One judgement of a source, before anything about it is checked."""
 
     row: str  # where it stands in the source, for the drops table
     prompt: str
@@ -39,13 +46,35 @@ class RawVote:
     model_b: str | None = None
 
 
-Reader = Callable[[Any, int], Iterator[RawVote]]
+@dataclass(frozen=True)
+class BadRow:
+    """A row that a source cannot make a judgement of: a line of the drops table."""
 
-SOURCES = {"world": "suasion.world.votes", "avt": "suasion.votes.sources.avt", "jsonl": "suasion.votes.sources.jsonl"}
-"""Name in params.yaml -> module with `read_votes(settings, seed)`."""
+    row: str
+    reason: str
+    detail: str
+
+
+Reader = Callable[[Any, int], Iterator[RawVote | BadRow]]
+
+
+def source_names() -> list[str]:
+    """What `name` of `ingest.sources` may be: `world`, and the files of this folder that are data sets."""
+    files = {path.stem for path in _FOLDER.glob("*.py") if not path.stem.startswith("_")} - {"files"}
+    return ["world", *sorted(files)]
 
 
 def reader_of(name: str) -> Reader:
-    """The reader of the source called `name`."""
-    reader: Reader = import_module(SOURCES[name]).read_votes
+    """The reader of the source called `name`.
+
+    Raises:
+        SuasionError: there is no such source; the message has those that there are.
+    """
+    if name not in source_names():
+        raise SuasionError(
+            f"no source {name!r}; there are {', '.join(source_names())}",
+            where="params.yaml: ingest.sources",
+            do="name one of them, or add a file to suasion/votes/sources",
+        )
+    reader: Reader = import_module(_WORLD if name == "world" else f"{__name__}.{name}").read_votes
     return reader
