@@ -7,6 +7,7 @@ import polars as pl
 
 from suasion.evaluation.metrics import EVALUATED, measure
 from suasion.evaluation.references import references
+from suasion.evaluation.ties import measure_ties
 from suasion.records import PAIR, PREDICTION, VOTE, read, write
 from suasion.stage import publish, stage
 
@@ -33,6 +34,9 @@ def main() -> None:
             for name, folder in models.items()
         )
         metrics = measure(predictions, resamples=settings.resamples, seed=params.seed)
+        for name in models:
+            of_model = predictions.filter(pl.col("model") == name)
+            metrics[name]["ties"] = measure_ties(of_model, resamples=settings.resamples, seed=params.seed)
         pairs = read(Path("data/filter/pairs.parquet"), PAIR)
         votes = read(Path("data/ingest/votes.parquet"), VOTE)
         metrics["references"] = references(pairs, votes, resamples=settings.resamples, seed=params.seed)

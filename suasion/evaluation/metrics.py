@@ -21,11 +21,12 @@ assert set(EVALUATED) < set(SPLITS)
 def measure(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
     """All metrics of `records.PREDICTION` rows: per model, split and measure an estimate `value, low, high, n`.
 
+    Pairs that people could not decide are left out here: `suasion.evaluation.ties` is about them.
     `paired` holds differences of accuracy (released minus another model) on the same pairs and the same resamples.
     `n` counts pairs; where nothing can be measured the numbers are null and n is 0.
     """
-    values = per_pair(predictions)
-    models = [name for name in ("warmstart", "released", "sft") if name in values["model"].unique()]
+    values = per_pair(predictions.filter(pl.col("label") != "tie"))
+    models = [name for name in ("warmstart", "released", "sft") if name in predictions["model"].unique()]
     result: dict[str, Any] = {
         model: {
             split: {

@@ -46,9 +46,8 @@ def model_card(params: Params, metrics: dict[str, Any], data: dict[str, Any]) ->
         trim_blocks=True,
     )
     card = environment.get_template("card.md.jinja")
-    return (
-        card.render(params=params, metrics=metrics, data=data, source=params.ingest.source.name, percent=percent) + "\n"
-    )
+    sources = [getattr(source, "label", source.name) for source in params.ingest.sources]  # a table has a label
+    return card.render(params=params, metrics=metrics, data=data, sources=sources, percent=percent) + "\n"
 
 
 def percent(estimate: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from suasion import Judge
 from suasion.errors import SuasionError
 from suasion.params import ROOT, load_params
-from suasion.release.pack import release
+from suasion.release.pack import model_card, release
 from suasion.vlm.load import save
 from suasion.world.scenes import draw, encode, random_scene
 
@@ -86,6 +86,17 @@ def test_the_card_says_the_numbers_and_no_path(released: Path, trained: Path) ->
     card = (released / "README.md").read_text()
     assert "| released | test | 12 | 50.0% (40.0 to 62.5) | – | – |" in card
     assert str(trained.parent) not in card
+
+
+def test_the_card_names_every_source() -> None:
+    world = load_params(ROOT / "profiles" / "world.yaml")
+    own = load_params(ROOT / "profiles" / "qwen2.5-vl-7b.yaml").ingest.sources
+    both = world.ingest.model_copy(update={"sources": [*world.ingest.sources, *own]})
+    assert "Votes from `world`: 9 votes" in model_card(world, METRICS, DATA)
+    assert "small example of the method" in model_card(world, METRICS, DATA)
+    card = model_card(world.model_copy(update={"ingest": both}), METRICS, DATA)
+    assert "Votes from `world`, `mine`: 9 votes" in card
+    assert "small example of the method" not in card, "true of the world alone"
 
 
 def test_the_same_training_gives_the_same_bytes(released: Path, trained: Path, tmp_path: Path) -> None:
