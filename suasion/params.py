@@ -317,7 +317,10 @@ def load_params(path: Path | str = PARAMS) -> Params:
 
 def _explain(error: ValidationError, path: Path) -> SuasionError:
     first: Any = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    where = first["loc"]
+    # Behind a place in the list of sources stands the kind of the source, which is no key of the file.
+    kinds = ("world", "table", "public")
+    key = ".".join(str(part) for at, part in enumerate(where) if not (part in kinds and isinstance(where[at - 1], int)))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         return SuasionError(
@@ -330,7 +333,9 @@ def _explain(error: ValidationError, path: Path) -> SuasionError:
             f"key {key} is missing{more}", where=f"{path}: {key}", do="add it; profiles/ has whole examples"
         )
     return SuasionError(
-        f"{key} = {first['input']!r} is not allowed: {first['msg']}{more}", where=f"{path}: {key}", do="mend the value"
+        f"{key} = {first['input']!r} is not allowed: {first['msg'].removeprefix('Value error, ')}{more}",
+        where=f"{path}: {key}",
+        do="mend the value",
     )
 
 

@@ -14,12 +14,12 @@ EVERY = 15.0
 """Seconds between two lines in a log."""
 
 
-def progress(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
-    """Yield `items`, showing how many of `total` are done and about how long the rest takes."""
+def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterator[T]:
+    """Yield `items`, showing how many of `total` are done and about how long the rest takes; how many, if None knows."""
     return _bar(items, total, label) if sys.stderr.isatty() else _lines(items, total, label)
 
 
-def _bar(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def _bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,12 +28,15 @@ def _bar(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         yield from bar.track(items, total=total, description=label)
 
 
-def _lines(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def _lines(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
     started = shown = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - shown >= EVERY and done < total:
+        if now - shown >= EVERY and total is None:
+            shown = now
+            print(f"{label}: {done} in {duration(now - started)}", file=sys.stderr, flush=True)
+        elif now - shown >= EVERY and total is not None and done < total:
             shown = now
             left = (now - started) / done * (total - done)
             print(f"{label}: {done}/{total}, about {duration(left)} left", file=sys.stderr, flush=True)

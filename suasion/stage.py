@@ -9,20 +9,24 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from suasion.errors import SuasionError
 from suasion.params import Params, load_params
 
 CHECKPOINTS = Path(".checkpoints")
 LOCKS = CHECKPOINTS / "locks"
+CODE = Path(__file__).parent
 MIN_FREE = 1_000_000_000  # bytes on the disk before a stage starts
 _PR_SET_PDEATHSIG = 1
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -62,7 +66,10 @@ def stage(name: str) -> Iterator[Params]:
         print("  earlier outputs: dvc checkout brings those of the last whole run back", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print(f"[{name}] interrupted; training goes on from its last checkpoint when it is run again", file=sys.stderr)
+        print(
+            f"[{name}] interrupted; ingestion and training go on from what is done when it is run again",
+            file=sys.stderr,
+        )
         raise SystemExit(128 + signal.SIGINT) from None
 
 
@@ -93,6 +100,22 @@ def publish(target: Path) -> Iterator[Path]:
         _remove(aside)
         if target.exists():
             _remove(former)
+
+
+def checkpoint_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
+    """`.checkpoints/STAGE/<hash of settings, of every input file and of our code>`: nothing stale is ever resumed.
+
+    `settings` is anything that json.dumps takes; `inputs` are files, or folders with all that is in them.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in sorted(CODE.rglob("*.py")):
+        digest.update(source.read_bytes())
+    for entry in inputs:
+        for file in sorted(path for path in [entry, *entry.rglob("*")] if path.is_file()):
+            digest.update(f"{file.relative_to(entry.parent)}\0".encode())
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return CHECKPOINTS / stage / digest.hexdigest()[:16]
 
 
 def require_disk(folder: Path, needed: int) -> None:

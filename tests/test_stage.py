@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from suasion import stage
 from suasion.errors import SuasionError
 from suasion.params import ROOT
-from suasion.stage import publish, require_disk
+from suasion.stage import checkpoint_folder, publish, require_disk
 
 BODY = """
 import sys, time
@@ -127,3 +128,25 @@ def test_a_failing_body_leaves_the_former_output_and_nothing_aside(tmp_path: Pat
 def test_too_little_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(SuasionError, match=r"1000000000\.0 GB are needed"):
         require_disk(tmp_path / "not" / "there", 10**18)
+
+
+@pytest.mark.parametrize("change", ["settings", "content", "name", "stage", "code"])
+def test_any_change_of_what_goes_in_gives_another_folder(
+    tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, data = tmp_path / "code", tmp_path / "data"
+    code.mkdir()
+    data.mkdir()
+    (code / "lessons.py").write_text("1")
+    monkeypatch.setattr(stage, "CODE", code)
+    (data / "x").write_text("1")
+    before = checkpoint_folder("train", {"lr": 1}, [data])
+    assert checkpoint_folder("train", {"lr": 1}, [data]) == before
+    if change == "content":
+        (data / "x").write_text("2")
+    if change == "code":
+        (code / "lessons.py").write_text("2")
+    if change == "name":
+        (data / "x").rename(data / "y")
+    settings = {"lr": 2} if change == "settings" else {"lr": 1}
+    assert checkpoint_folder("sft" if change == "stage" else "train", settings, [data]) != before

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suasion.errors import SuasionError
 from suasion.params import HubModel, Supervised, TinyModel
-from suasion.training.checkpoints import checkpoint_folder
+from suasion.stage import checkpoint_folder
 
 
 def make_base(model: TinyModel | HubModel, folder: Path, *, seed: int) -> None:

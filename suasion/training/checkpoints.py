@@ -5,36 +5,14 @@ written last, after everything else is on the disk; a folder without it is delet
 DVC deletes a stage's outputs before it runs the stage, so checkpoints live outside of them, in `.checkpoints/`.
 """
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from suasion.stage import CHECKPOINTS
-
 MARKER = "COMPLETE"
-CODE = Path(__file__).parent.parent
-
-
-def checkpoint_folder(stage: str, settings: Any, inputs: Iterable[Path]) -> Path:
-    """`.checkpoints/STAGE/<hash of settings, of every input file and of our code>`: nothing stale is ever resumed.
-
-    `settings` is anything that json.dumps takes; `inputs` are files, or folders with all that is in them.
-    """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for source in sorted(CODE.rglob("*.py")):
-        digest.update(source.read_bytes())
-    for entry in inputs:
-        for file in sorted(path for path in [entry, *entry.rglob("*")] if path.is_file()):
-            digest.update(f"{file.relative_to(entry.parent)}\0".encode())
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
-    return CHECKPOINTS / stage / digest.hexdigest()[:16]
 
 
 def last_complete(folder: Path) -> Path | None:

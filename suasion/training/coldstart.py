@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from suasion.params import Listener, Supervised, Warmstart
-from suasion.training.checkpoints import checkpoint_folder
+from suasion.stage import checkpoint_folder
 from suasion.training.log import write_log
 from suasion.training.supervised import train_supervised
 from suasion.vlm.load import load_model, load_processor, save

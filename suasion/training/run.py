@@ -12,7 +12,7 @@ from suasion.listener.local import LocalListener
 from suasion.params import Params, Supervised
 from suasion.records import PRESCORE, read
 from suasion.shards.reader import read_samples
-from suasion.training.checkpoints import checkpoint_folder
+from suasion.stage import checkpoint_folder
 from suasion.training.grpo import LOG_COLUMNS, train_grpo
 from suasion.training.log import write_log
 from suasion.training.rows import Row, make_rows

@@ -1,158 +1,216 @@
-"""From any source to the votes table: rows checked one by one, images stored once by content.
+"""From any sources to the votes table: rows checked one by one, images stored once by content, batch after batch.
 
-A bad row never stops a run and never disappears: it goes to the drops with a reason. Rows in = votes + drops.
+A bad row never stops a run and never disappears: it goes to the drops with a reason. Judgements in = votes + drops. A run that
+was killed goes on after its last finished batch and gives the same bytes as one that was not. Given up: reading a source
+from its middle; rows of finished batches are read again, their images are not.
 """
 
 import hashlib
 import json
-import re
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from suasion.errors import SuasionError
-from suasion.images.check import BadImage, Checked, check_image
+from suasion.images.check import BadImage
+from suasion.images.intake import check_all, key_of
 from suasion.images.pack import ImagePack
-from suasion.params import Ingest, WorldSource
+from suasion.params import Ingest, Source, WorldSource, label_of
 from suasion.progress import progress
-from suasion.records import CHOICES, DROP, SCENE, SPLITS, VOTE, write
-from suasion.votes.sources import ImageRef, RawVote, reader_of
+from suasion.records import DROP, HELD_OUT, SCENE, VOTE, write
+from suasion.votes.held_out import read_held_out
+from suasion.votes.parts import Batch, Parts
+from suasion.votes.rows import STAGE, problem_of, row_of, settle
+from suasion.votes.sources import BadRow, ImageRef, RawVote, reader_of
 
-_FILE_NAME = re.compile(r"[0-9A-Za-z_-]{1,80}")
+BATCH = 5000
+"""Judgements of a batch at most."""
 
+BATCH_BYTES = 256 * 1024 * 1024
+"""Of images that rows bring along: a batch with as many is full."""
 
-class _Images:
-    """Checks every image once, by its name in the source, and packs it; remembers the bad ones too."""
-
-    def __init__(self, pack: ImagePack, max_pixels: int) -> None:
-        self.pack, self.max_pixels = pack, max_pixels
-        self.scenes: dict[str, str] = {}
-        self._known: dict[str, Checked | BadImage] = {}
-
-    def sha256(self, image: ImageRef) -> str:
-        """The hash of a usable image. Raises `BadImage`."""
-        found = self._known.get(image.name)
-        if found is None:
-            found = self._known[image.name] = self._check(image)
-        if isinstance(found, BadImage):
-            raise found
-        return found.sha256
-
-    def _check(self, image: ImageRef) -> Checked | BadImage:
-        try:
-            content = image.read()
-            checked = check_image(content, max_pixels=self.max_pixels)
-        except OSError:
-            return BadImage("image_missing", image.name)
-        except BadImage as bad:
-            return BadImage(bad.reason, f"{image.name}: {bad.detail}")
-        self.pack.add(content, checked)
-        scene = getattr(image, "scene", None)  # only the embedded world knows what an image shows
-        if scene is not None:
-            self.scenes[checked.sha256] = str(scene)
-        return checked
+Item = RawVote | BadRow
 
 
-def ingest(settings: Ingest, out: Path, *, seed: int) -> dict[str, int]:
-    """Write votes, images, scenes, drops and, for the world, the voters' truth to `out`; returns the counts.
+def ingest(
+    settings: Ingest,
+    out: Path,
+    *,
+    seed: int,
+    threads: int = 1,
+    work: Path | None = None,
+    batch: int = BATCH,
+) -> dict[str, Any]:
+    """Write votes, images, scenes, drops, evaluation sets and, for the world, the voters' truth to `out`.
+
+    `work` holds what is done and not yet published, and is left in place; null: a folder beside `out`, removed at the
+    end. The result depends neither on `threads` nor on `batch`. Returns `summary.json`.
 
     Raises:
-        SuasionError: the source is not there or not what it should be, or no row of it can be used.
+        SuasionError: a source is not there or not what it should be, or no row of it can be used.
     """
-    source = settings.source
-    votes: list[tuple[object, ...]] = []
-    drops: list[tuple[str, str, str, str]] = []
-    rows = 0
-    with ImagePack(out / "images") as pack:
-        images = _Images(pack, int(settings.max_megapixels * 1e6))
-        for raw in progress(reader_of(source.name)(source, seed), total=_expected(settings), label="ingesting votes"):
-            rows += 1
-            try:
-                votes.append(_vote(raw, images, source.name))
-            except BadImage as bad:
-                drops.append(("ingest", raw.row, bad.reason, bad.detail))
-    if not votes:
-        raise SuasionError(
-            f"none of {rows} rows can be used; the first was dropped for {drops[0][2:] if drops else 'nothing'}",
-            where=f"source {source.name}",
-            do="look at the votes file: docs/bring-your-own-votes.md says what is needed",
-        )
-    table = pl.DataFrame(votes, schema=VOTE, orient="row")
-    table, repeated = _without_repeats(table)
-    drops += [("ingest", vote_id, "repeated_row", "the same vote, word for word") for vote_id in repeated]
-    assert rows == table.height + len(drops), "rows in = votes + drops"
-    write(table, out / "votes.parquet", VOTE)
-    write(pl.DataFrame(drops, schema=DROP, orient="row"), out / "drops.parquet", DROP)
-    write(pl.DataFrame(sorted(images.scenes.items()), schema=SCENE, orient="row"), out / "scenes.parquet", SCENE)
-    counts = {"rows": rows, "votes": table.height, "dropped": len(drops), "images": len(pack._known)}
-    (out / "summary.json").write_text(json.dumps(counts, indent=2) + "\n")
-    if isinstance(source, WorldSource):
-        from suasion.world.votes import make_voters
+    folder = work or out.with_name(f".{out.name}.work")
+    held_out, missed = read_held_out(
+        settings, threads=threads
+    )  # first: what is wrong with it shows before the long part
+    parts = Parts(folder / "parts")
+    with ImagePack(folder / "images", committed=parts.table("images")) as pack:
+        intake = _Intake(pack, parts, settings, threads)
+        with ThreadPoolExecutor(threads) as pool:
+            for source in settings.sources:
+                _read(source, seed, intake, pool, batch)
+    votes, late = settle(parts.table("votes"))
+    drops = pl.concat([parts.table("drops"), late])
+    summary = _summary(parts, votes, settings)
+    assert summary["rows"] == votes.height + drops.height, "judgements in = votes + drops"
+    _require_votes(summary, drops)
+    out.mkdir(parents=True)
+    _place(folder / "images", out / "images")
+    write(votes, out / "votes.parquet", VOTE)
+    write(pl.concat([drops, missed]), out / "drops.parquet", DROP)
+    write(parts.table("scenes").unique().sort("sha256"), out / "scenes.parquet", SCENE)
+    write(held_out, out / "held_out.parquet", HELD_OUT)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    for source in settings.sources:
+        if isinstance(source, WorldSource):
+            from suasion.world.votes import make_voters
 
-        truth = pl.DataFrame(make_voters(source, seed), orient="row")
-        truth.write_parquet(out / "truth.parquet")
-    return counts
+            pl.DataFrame(make_voters(source, seed), orient="row").write_parquet(out / "truth.parquet")
+    if work is None:
+        shutil.rmtree(folder)
+    return summary
 
 
-def _vote(raw: RawVote, images: _Images, source: str) -> tuple[object, ...]:
-    """The row of `records.VOTE` for `raw`; raises `BadImage` (with any drop's reason) where it cannot be used."""
-    prompt = raw.prompt.strip()
-    if not prompt:
-        raise BadImage("prompt_empty", raw.row)
-    if raw.choice not in CHOICES:
-        raise BadImage("choice_unknown", f"{raw.choice!r}, not one of {', '.join(CHOICES)}")
-    if raw.source_split is not None and raw.source_split not in SPLITS:
-        raise BadImage("split_unknown", f"{raw.source_split!r}, not one of {', '.join(SPLITS)}")
-    if raw.count < 1 or not raw.weight > 0:
-        raise BadImage("weight_not_positive", f"count {raw.count}, weight {raw.weight}")
-    image_a, image_b = images.sha256(raw.image_a), images.sha256(raw.image_b)
-    prompt_id = _hash(prompt)
-    pair_id = raw.pair_id or _hash(prompt, *sorted((image_a, image_b)))
-    if not _FILE_NAME.fullmatch(pair_id):  # it becomes the name of a shard's members
-        pair_id = f"{source}-{_hash(pair_id)}"
-    said = (pair_id, prompt, image_a, image_b, raw.annotator_id, raw.choice, raw.count, raw.voted_at)
-    vote_id = _hash(*(str(value) for value in said))
-    return (
-        vote_id,
-        pair_id,
-        prompt_id,
-        prompt,
-        image_a,
-        image_b,
-        raw.annotator_id,
-        raw.choice,
-        raw.count,
-        raw.weight,
-        raw.voted_at,
-        source,
-        raw.source_split,
-        raw.model_a,
-        raw.model_b,
-    )
+class _Intake:
+    """Turns batches of judgements into committed parts, and remembers every image that it has looked at."""
+
+    def __init__(self, pack: ImagePack, parts: Parts, settings: Ingest, threads: int) -> None:
+        self.pack, self.parts, self.settings, self.threads = pack, parts, settings, threads
+        self.several = len(settings.sources) > 1
+        self.done = dict(parts.table("done").group_by("source").agg(pl.col("rows").sum()).rows())
+        self.known: dict[bytes, str | BadImage] = {
+            key: sha256 if reason is None else BadImage(reason, detail)
+            for key, sha256, reason, detail in parts.table("known").iter_rows()
+        }
+
+    def commit(self, items: list[Item], label: str, pool: ThreadPoolExecutor) -> None:
+        """Check `items` of the source called `label`, store their images, and commit them."""
+        stored = len(self.pack.rows)
+        good, problems = [], []
+        for item in items:
+            bad = problem_of(item)
+            good += [item] if bad is None and isinstance(item, RawVote) else []
+            problems += [bad] if bad is not None else []
+        known, scenes = self._look(good, label, pool)
+        votes: list[tuple[object, ...]] = []
+        for vote in good:
+            first, second = (self.known[key_of(image, label)] for image in (vote.image_a, vote.image_b))
+            bad_image = next((found for found in (first, second) if isinstance(found, BadImage)), None)
+            if bad_image is not None:
+                problems.append(BadRow(vote.row, bad_image.reason, bad_image.detail))
+            else:
+                votes.append(row_of(vote, str(first), str(second), label, several=self.several))
+        drops = [(STAGE, f"{label}:{bad.row}" if self.several else bad.row, bad.reason, bad.detail) for bad in problems]
+        self.pack.sync()
+        done = [(label, len(items))]
+        self.parts.commit(Batch.of_rows(votes, drops, self.pack.rows[stored:], scenes, known, done))
+
+    def _look(
+        self, votes: list[RawVote], label: str, pool: ThreadPoolExecutor
+    ) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+        """Read, check and pack the images of `votes` that are new; rows of `KNOWN` and of `records.SCENE`."""
+        new: dict[bytes, ImageRef] = {}
+        for vote in votes:
+            for image in (vote.image_a, vote.image_b):
+                key = key_of(image, label)
+                if key not in self.known:
+                    new.setdefault(key, image)
+        known: list[tuple[object, ...]] = []
+        scenes: list[tuple[object, ...]] = []
+        pixels, side = int(self.settings.max_megapixels * 1e6), self.settings.min_side
+        found = check_all(new.values(), pool, threads=self.threads, max_pixels=pixels, min_side=side)
+        for (key, image), (content, checked) in zip(new.items(), found, strict=True):
+            if isinstance(checked, BadImage):
+                self.known[key] = checked
+                known.append((key, None, checked.reason, checked.detail))
+                continue
+            self.pack.add(content, checked)
+            self.known[key] = checked.sha256
+            known.append((key, checked.sha256, None, None))
+            scene = getattr(image, "scene", None)  # only the embedded world knows what an image shows
+            if scene is not None:
+                scenes.append((checked.sha256, str(scene)))
+        return known, scenes
 
 
-def _without_repeats(table: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """The votes sorted by id, each once, and the ids of those that were there again.
-
-    Where nobody knows who voted, equal rows are different people: they are told apart by how often they came.
-    """
-    nth = pl.int_range(pl.len()).over("vote_id")
-    table = table.with_columns(nth=nth)
-    anonymous = pl.col("annotator_id").is_null() & (pl.col("nth") > 0)
-    table = table.with_columns(
-        vote_id=pl.when(anonymous).then(pl.format("{}-{}", "vote_id", "nth")).otherwise(pl.col("vote_id"))
-    )
-    repeated = table.filter((pl.col("nth") > 0) & pl.col("annotator_id").is_not_null())["vote_id"].to_list()
-    kept = table.filter((pl.col("nth") == 0) | pl.col("annotator_id").is_null())
-    return kept.drop("nth").sort("vote_id"), repeated
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+def _read(source: Source, seed: int, intake: _Intake, pool: ThreadPoolExecutor, size: int) -> None:
+    """Commit the rows of `source` that are not committed yet, in batches of `size`."""
+    label = label_of(source)
+    finished, waiting, held = intake.done.get(label, 0), [], 0
+    items = progress(reader_of(source.name)(source, seed), total=_expected(source), label=f"ingesting {label}")
+    for number, item in enumerate(items):
+        if number < finished:
+            continue
+        waiting.append(item)
+        if isinstance(item, RawVote):
+            held += sum(len(getattr(image, "content", b"")) for image in (item.image_a, item.image_b))
+        if len(waiting) == size or held > BATCH_BYTES:
+            intake.commit(waiting, label, pool)
+            waiting, held = [], 0
+    if waiting:
+        intake.commit(waiting, label, pool)
 
 
-def _expected(settings: Ingest) -> int:
-    source = settings.source
+def _expected(source: Source) -> int | None:
     if isinstance(source, WorldSource):
         return sum(source.pairs.values()) * min(source.votes_per_pair, source.voters)
-    return 0
+    return None
+
+
+def _place(images: Path, target: Path) -> None:
+    """The pack at `target` without moving it: until all is published, a killed run must find it where it was."""
+    target.mkdir()
+    for file in sorted(images.iterdir()):
+        try:
+            os.link(file, target / file.name)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(file, target / file.name)
+
+
+def _summary(parts: Parts, votes: pl.DataFrame, settings: Ingest) -> dict[str, Any]:
+    """Counts of judgements, and the snapshot: the hash of all vote ids and images, which names what was ingested."""
+    read = dict(parts.table("done").group_by("source").agg(pl.col("rows").sum()).rows())
+    kept = dict(votes.group_by("source").len().rows())
+    digest = hashlib.sha256()
+    for name in [*votes["vote_id"].sort(), *parts.table("images")["sha256"].sort()]:
+        digest.update(f"{name}\n".encode())
+    sources = {
+        label_of(source): {
+            "rows": read.get(label_of(source), 0),
+            "votes": kept.get(label_of(source), 0),
+            "dropped": read.get(label_of(source), 0) - kept.get(label_of(source), 0),
+            "snapshot": None if isinstance(source, WorldSource) else source.snapshot,
+        }
+        for source in settings.sources
+    }
+    rows = sum(read.values())
+    images = parts.table("images").height
+    counts = {"rows": rows, "votes": votes.height, "dropped": rows - votes.height, "images": images}
+    return counts | {"snapshot": digest.hexdigest(), "sources": sources}
+
+
+def _require_votes(summary: dict[str, Any], drops: pl.DataFrame) -> None:
+    for label, found in summary["sources"].items():
+        if found["votes"] == 0:
+            own = pl.col("id").str.starts_with(f"{label}:") if len(summary["sources"]) > 1 else pl.lit(value=True)
+            first = [*drops.filter(own).iter_rows()][:1]
+            said = f"; the first was dropped for {first[0][2]} ({first[0][3]}) at {first[0][1]}" if first else ""
+            raise SuasionError(
+                f"none of {found['rows']} rows can be used{said}",
+                where=f"params.yaml: ingest.sources, {label}",
+                do="look at that row; docs/bring-your-own-votes.md says what is needed",
+            )

@@ -1,10 +1,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
-from suasion.training import checkpoints
-from suasion.training.checkpoints import MARKER, MarkComplete, checkpoint_folder, last_complete
+from suasion.training.checkpoints import MARKER, MarkComplete, last_complete
 
 
 def save(folder: Path, step: int) -> None:
@@ -39,25 +36,3 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
         save(tmp_path, step)
         mark(tmp_path, step)
     assert sorted(path.parent.name for path in tmp_path.glob(f"*/{MARKER}")) == ["checkpoint-100", "checkpoint-11"]
-
-
-@pytest.mark.parametrize("change", ["settings", "content", "name", "stage", "code"])
-def test_any_change_of_what_goes_in_gives_another_folder(
-    tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, data = tmp_path / "code", tmp_path / "data"
-    code.mkdir()
-    data.mkdir()
-    (code / "lessons.py").write_text("1")
-    monkeypatch.setattr(checkpoints, "CODE", code)
-    (data / "x").write_text("1")
-    before = checkpoint_folder("train", {"lr": 1}, [data])
-    assert checkpoint_folder("train", {"lr": 1}, [data]) == before
-    if change == "content":
-        (data / "x").write_text("2")
-    if change == "code":
-        (code / "lessons.py").write_text("2")
-    if change == "name":
-        (data / "x").rename(data / "y")
-    settings = {"lr": 2} if change == "settings" else {"lr": 1}
-    assert checkpoint_folder("sft" if change == "stage" else "train", settings, [data]) != before

@@ -19,14 +19,12 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from suasion.errors import SuasionError
+from suasion.images.check import MAX_BYTES
 from suasion.params import data_folder
 from suasion.votes.sources import BadRow, ImageRef, RawVote
 from suasion.votes.sources._formats import rows_of_file
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-MAX_IMAGE = 100_000_000
-"""Bytes of an image file: one that is larger counts as unreadable."""
-
 MAX_RANKED = 100
 """Images of one ranking: n images are n (n - 1) / 2 votes."""
 
@@ -99,11 +97,9 @@ class FileImage:
     name: str
 
     def read(self) -> bytes:
-        """The file's bytes. Raises `OSError` where it is missing, outside of `root`, or over `MAX_IMAGE`."""
+        """The file's bytes, of one that is too large `MAX_BYTES + 1`. Raises `OSError` where none is below `root`."""
         with fsspec.open(self._path()) as file:
-            content: bytes = file.read(MAX_IMAGE + 1)
-        if len(content) > MAX_IMAGE:
-            raise OSError(f"over {MAX_IMAGE} bytes")
+            content: bytes = file.read(MAX_BYTES + 1)
         return content
 
     def _path(self) -> str:
