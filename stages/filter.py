@@ -3,23 +3,44 @@
 import json
 from pathlib import Path
 
-from suasion.records import DROP, PAIR, VOTE, VOTER, read, write
+import numpy as np
+import polars as pl
+
+from suasion.records import DROP, HELD_OUT, IMAGE, PAIR, SPLIT, VOTE, VOTER, read, write
 from suasion.stage import publish, stage
+from suasion.votes.budget import image_tokens, over_budget
 from suasion.votes.filter import filter_votes
+from suasion.votes.splits import LOCK, locks_of, read_lock
+
+INGEST, PROCESSOR = Path("data/ingest"), Path("data/base/reasoner")
 
 
 def main() -> None:
     with stage("filter") as params, publish(Path("data/filter")) as out:
-        votes = read(Path("data/ingest/votes.parquet"), VOTE)
-        filtered = filter_votes(votes, params.filter, seed=params.seed)
+
+        def tokens(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+            sizes = [(pairs[f"width_{side}"].to_numpy(), pairs[f"height_{side}"].to_numpy()) for side in "ab"]
+            of_images = sum(image_tokens(*size, PROCESSOR, max_side=params.shard.max_side) for size in sizes)
+            return over_budget(pairs["prompt"], of_images, PROCESSOR, limit=params.filter.max_prompt_tokens)
+
+        filtered = filter_votes(
+            read(INGEST / "votes.parquet", VOTE),
+            params.filter,
+            seed=params.seed,
+            images=read(INGEST / "images" / "index.parquet", IMAGE),
+            held_out=read(INGEST / "held_out.parquet", HELD_OUT),
+            locked=read_lock(Path(LOCK)),
+            tokens=tokens,
+        )
         write(filtered.pairs, out / "pairs.parquet", PAIR)
         write(filtered.voters, out / "voters.parquet", VOTER)
         write(filtered.drops, out / "drops.parquet", DROP)
-        (out / "summary.json").write_text(json.dumps(filtered.summary, indent=2) + "\n")
-        kept = ", ".join(f"{count} {split}" for split, count in filtered.summary["splits"].items())
-        print(
-            f"[filter] {filtered.summary['pairs_in']} pairs: {kept}; flagged {filtered.summary['voters_flagged']} voters"
-        )
+        write(locks_of(filtered.pairs), out / "splits.parquet", SPLIT)
+        summary = filtered.summary
+        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        kept = ", ".join(f"{count} {split}" for split, count in summary["splits"].items())
+        flagged = f"flagged {summary['voters_flagged']} of {summary['voters']} voters"
+        print(f"[filter] {summary['votes_in']} votes on {summary['pairs_in']} pairs: {kept}; {flagged}")
 
 
 if __name__ == "__main__":

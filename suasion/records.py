@@ -94,6 +94,9 @@ HELD_OUT = pl.Schema(
 )
 """Evaluation sets of others, which no pair may overlap with."""
 
+SPLIT = pl.Schema({"kind": pl.String, "id": pl.String, "split": pl.String})
+"""A prompt (by prompt_id) or an image (by sha256) and the split that it is in for ever: train, val or test."""
+
 SCENE = pl.Schema({"sha256": pl.String, "scene": pl.String})
 """What is known to be on an image: the embedded world's truth. Empty for real pictures."""
 

@@ -25,6 +25,27 @@ def as_rows(hashes: Sequence[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, BYTES)
 
 
+def cluster_images(images: pl.DataFrame, held_out: pl.DataFrame | None, limit: int) -> pl.DataFrame:
+    """`sha256, cluster, width, height, held_out` of every row of `images`, in its order.
+
+    `images` is an index (`records.IMAGE`) with a column `bits` as of `clusters`; `held_out` (`records.HELD_OUT`) are evaluation
+    sets, whose images count as copies up to `limit` bits. Images of equal bytes or in one chain of copies have one number.
+    """
+    table = images.select("sha256", "phash", "bits", evaluated=pl.lit(value=False))
+    if held_out is not None:
+        shown = held_out.drop_nulls(["sha256", "phash"]).unique("sha256").sort("sha256")
+        others = shown.select("sha256", "phash", bits=pl.lit(limit, pl.Int64), evaluated=pl.lit(value=True))
+        table = pl.concat([table, others])
+    near = clusters(as_rows(table["phash"].to_list()), table["bits"].to_numpy())
+    name, evaluated = table["sha256"].rank("dense").to_numpy().astype(np.int64), table["evaluated"].to_numpy()
+    first = np.zeros(name.max(initial=0) + 1, dtype=np.int64)
+    first[name[::-1]] = near[::-1]
+    cluster = first[name]
+    met = np.isin(cluster, np.concatenate([cluster[evaluated], near[evaluated]]))
+    size = images.height
+    return images.select("sha256", "width", "height").with_columns(cluster=cluster[:size], held_out=met[:size])
+
+
 def clusters(hashes: np.ndarray, bits: np.ndarray) -> np.ndarray:
     """Cluster numbers (n,) of images with `hashes` (n, 24) uint8: those that are nearly alike, in chains, are in one.
 

@@ -1,9 +1,11 @@
 """From votes to pairs: who is reliable, what each pair's label is, which pairs are worth training on, in which split.
 
-Everything that leaves says why, in a table of drops. Given up here: near-duplicate images and leaks between splits by
-image; a pair's split follows from its prompt alone.
+Everything that leaves says why, in a table of drops; rows in = kept + dropped is asserted. Votes are looked at as arrays of
+numbers, strings only once a pair, so that a million votes take a second or two. Given up: labels that depend on the prompt
+or the images themselves.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +13,15 @@ import polars as pl
 
 from suasion.errors import SuasionError
 from suasion.params import Filter
-from suasion.records import DROP, PAIR, VOTER
-from suasion.votes.reliability import one_coin
-from suasion.votes.splits import split_of_prompts
+from suasion.records import DROP, PAIR, SPLIT
+from suasion.votes.agreement import krippendorff_alpha
+from suasion.votes.cast import BOTH_BAD, TIE, A, B, Cast, estimate, last_votes, number
+from suasion.votes.copies import cluster_images, shared_run
+from suasion.votes.splits import assign
+from suasion.votes.voters import describe
 
-MIN_FOR_FLAG = 20  # decided votes before a voter can be called unreliable
-LEFT_FLAG = 0.95  # of a voter's decided votes for one side
-ACCURACY_FLAG = 0.55
+Tokens = Callable[[pl.DataFrame], "tuple[np.ndarray, np.ndarray]"]
+"""From pairs with `width_a`, `height_a`, `width_b`, `height_b` to (over the budget, tokens), both (n,)."""
 
 
 class Filtered(NamedTuple):
@@ -29,178 +33,217 @@ class Filtered(NamedTuple):
     summary: dict[str, Any]
 
 
-def filter_votes(votes: pl.DataFrame, settings: Filter, *, seed: int) -> Filtered:
+def filter_votes(
+    votes: pl.DataFrame,
+    settings: Filter,
+    *,
+    seed: int,
+    images: pl.DataFrame,
+    held_out: pl.DataFrame | None = None,
+    locked: pl.DataFrame | None = None,
+    tokens: Tokens | None = None,
+) -> Filtered:
     """Weigh `votes` (`records.VOTE`) and cut them down to labelled pairs.
 
+    `images` is the index of all images (`records.IMAGE`), `held_out` the evaluation sets (`records.HELD_OUT`), `locked` what
+    earlier runs put in a split (`records.SPLIT`), `tokens` counts what a pair takes in front of the reasoner.
+
     Raises:
-        SuasionError: no pair is left, or no pair of the train split.
+        SuasionError: no pair is left, or no pair of the train split; or what `suasion.votes.splits.assign` raises.
     """
+    cast = number(votes)
+    counted, repeated = last_votes(cast)
+    voters = _voters(counted, settings)
+    flagged = np.append(voters["flagged"].to_numpy(), False)[counted.voter]
+    kept = counted.only(~flagged) if flagged.any() else counted
+    pairs = _label(kept, settings)
+    why = voters.select("annotator_id", why=pl.format("{}: {}", "annotator_id", "flag"))["why"]
+    drops = [
+        _dropped(repeated.vote_id, "repeated_vote", "a later vote of the same person on the same pair counts"),
+        _dropped(counted.vote_id.filter(pl.Series(flagged)), "voter_flagged", why.gather(counted.voter[flagged])),
+    ]
+    of_votes = sum(table.height for table in drops)
+    pairs_in = pairs.height
+    pairs, refused = _choose(pairs, settings, seed, images, held_out, locked, tokens)
+    table = pl.concat([*drops, *refused]).sort("reason", "id")
+    _require_training(pairs, table)
+    assert votes.height == len(kept.pair) + of_votes, "votes in = votes kept + votes dropped"
+    assert pairs_in == pairs.height + table.height - of_votes, "pairs in = pairs kept + pairs dropped"
+    summary = _summary(votes.height, len(kept.pair), pairs_in, pairs, voters, refused, settings)
+    summary |= {"dropped_votes": _counts(drops), "alpha": _alpha(kept)}
+    return Filtered(pairs, voters, table, summary)
+
+
+def _voters(cast: Cast, settings: Filter) -> pl.DataFrame:
+    known = cast.voter < len(cast.names)
+    return describe(
+        cast.names,
+        voter=cast.voter[known],
+        left=cast.left[known],
+        decided=cast.choice[known] <= B,
+        voted_at=cast.voted_at.filter(pl.Series(known)),
+        accuracy=estimate(cast, settings.labels).accuracy[:-1],
+        rules=settings.voters,
+    )
+
+
+def _label(cast: Cast, settings: Filter) -> pl.DataFrame:
+    """All pairs with counts, posterior and label.
+
+    A pair is a tie where the sides are even, and where more people tie than are for either side. Under the policy `half` ties
+    pull the posterior to one half instead, each as half a vote for both sides.
+    """
+    size = cast.facts.height
+    n_a, n_b, n_tie, n_bad = (
+        np.bincount(cast.pair[cast.choice == kind], cast.count[cast.choice == kind], minlength=size).astype(np.int64)
+        for kind in (A, B, TIE, BOTH_BAD)
+    )
+    tie = n_tie + n_bad
+    total = n_a + n_b + tie
+    tie_rate = tie / np.maximum(total, 1)
+    p_a = estimate(cast, settings.labels).p_a
+    if settings.ties == "half":
+        p_a = (1 - tie_rate) * p_a + tie_rate / 2
+    p_a = np.round(p_a, 9)  # the order in which votes are added must not show
+    even = p_a == 0.5
+    is_tie = even if settings.ties == "half" else even | (tie > np.maximum(n_a, n_b))
+    for_a = p_a > 0.5
+    agreed = np.where(is_tie, tie, np.where(for_a, n_a, n_b))
+    asked = np.where(is_tie, total, n_a + n_b)
+    return cast.facts.with_columns(
+        p_a=p_a,
+        n_votes=total,
+        votes_a=n_a,
+        votes_b=n_b,
+        votes_tie=tie,
+        agreement=agreed / np.maximum(asked, 1),
+        tie_rate=tie_rate,
+        label=pl.Series(np.where(is_tie, "tie", np.where(for_a, "a", "b")), dtype=pl.String),
+    )
+
+
+def _choose(
+    pairs: pl.DataFrame,
+    settings: Filter,
+    seed: int,
+    images: pl.DataFrame,
+    held_out: pl.DataFrame | None,
+    locked: pl.DataFrame | None,
+    tokens: Tokens | None,
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """The pairs that stay, as `records.PAIR`, and tables of drops of those that do not, in the order of the rules."""
     drops: list[pl.DataFrame] = []
-    counted, repeated = _last_votes(votes)
-    drops.append(_drop(repeated, "vote_id", "repeated_vote", "a later vote of the same person on the same pair counts"))
-    voters = _estimate_voters(counted)
-    flagged = voters.filter(pl.col("flagged"))["annotator_id"]
-    of_flagged = pl.col("annotator_id").is_in(flagged.to_list()).fill_null(value=False)
-    drops.append(_drop(counted.filter(of_flagged), "vote_id", "voter_flagged", pl.col("annotator_id")))
-    kept_votes = counted.filter(~of_flagged)
-    pairs = _label(kept_votes)
-    lost = counted.filter(~pl.col("pair_id").is_in(pairs["pair_id"].to_list())).unique("pair_id").sort("pair_id")
-    drops.append(_drop(lost, "pair_id", "no_vote_left", "every vote was of a flagged voter"))
-    pairs = pairs.join(split_of_prompts(pairs, settings.splits, seed=seed), on="prompt_id", validate="m:1")
-    for reason, detail, condition in _rules(settings):
-        drops.append(_drop(pairs.filter(condition), "pair_id", reason, detail))
+
+    def refuse(condition: "pl.Expr | pl.Series", reason: str, detail: pl.Expr) -> None:
+        nonlocal pairs
+        gone = pairs.filter(condition)
+        drops.append(_dropped(gone["pair_id"], reason, gone.with_columns(detail=detail.cast(pl.String))["detail"]))
         pairs = pairs.filter(~condition)
-    if pairs.is_empty() or pairs.filter(pl.col("split") == "train").is_empty():
-        reasons = pl.concat(drops)["reason"].value_counts(sort=True).rows()
-        raise SuasionError(
-            f"no {'pair' if pairs.is_empty() else 'training pair'} is left; dropped: "
-            + ", ".join(f"{count} {reason}" for reason, count in reasons),
-            where="params.yaml: filter",
-            do="loosen what drops the most, or bring more votes",
-        )
-    pairs = pairs.select(PAIR.names()).sort("pair_id")
-    table = pl.concat(drops).sort("reason", "id")
-    return Filtered(pairs, voters, table, _summary(votes, kept_votes, counted, pairs, voters, table))
 
-
-def _last_votes(votes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One vote per known person and pair, the last by `voted_at`, then `vote_id`; and the ones before."""
-    order = votes.sort("voted_at", "vote_id", nulls_last=False)
-    known = order.filter(pl.col("annotator_id").is_not_null())
-    last = known.unique(["pair_id", "annotator_id"], keep="last", maintain_order=True)
-    before = known.join(last, on="vote_id", how="anti")
-    return pl.concat([last, order.filter(pl.col("annotator_id").is_null())]).sort("vote_id"), before.sort("vote_id")
-
-
-def _decided(votes: pl.DataFrame) -> pl.DataFrame:
-    return votes.filter(pl.col("choice").is_in(["a", "b"]))
-
-
-def _fit(votes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reliability fitted to decided votes: (pair_id, p_a) and (annotator_id, accuracy).
-
-    All votes whose voter is not known count as one voter's.
-    """
-    decided = _decided(votes).with_columns(who=pl.col("annotator_id").fill_null(""))
-    pair_ids, who = decided["pair_id"].unique().sort(), decided["who"].unique().sort()
-    index = decided.select(
-        pair=pl.col("pair_id").replace_strict(pair_ids, range(len(pair_ids)), return_dtype=pl.Int64),
-        voter=pl.col("who").replace_strict(who, range(len(who)), return_dtype=pl.Int64),
-        chose_a=pl.col("choice") == "a",
-        weight=pl.col("count") * pl.col("weight"),
-    )
-    types = {"pair": np.int64, "voter": np.int64, "chose_a": np.bool_, "weight": np.float64}
-    found = one_coin(*(index[name].to_numpy().astype(kind) for name, kind in types.items()))
-    return (
-        pl.DataFrame({"pair_id": pair_ids, "p_a": found.p_a}),
-        pl.DataFrame({"annotator_id": who, "accuracy": found.accuracy}),
-    )
-
-
-def _estimate_voters(votes: pl.DataFrame) -> pl.DataFrame:
-    known = votes.filter(pl.col("annotator_id").is_not_null())
-    decided = pl.col("choice").is_in(["a", "b"])
-    counts = known.group_by("annotator_id").agg(
-        n_votes=pl.len().cast(pl.Int64),
-        n_decided=decided.sum(),
-        left_share=(pl.col("choice") == "a").filter(decided).mean(),
-        tie_rate=(pl.col("choice") == "tie").mean(),
-    )
-    _, accuracy = _fit(votes)
-    table = counts.join(accuracy, on="annotator_id", how="left").with_columns(
-        flagged=(pl.col("n_decided") >= MIN_FOR_FLAG)
-        & (
-            (pl.col("accuracy") < ACCURACY_FLAG)
-            | (pl.col("left_share") > LEFT_FLAG)
-            | (pl.col("left_share") < 1 - LEFT_FLAG)
-        )
-    )
-    return table.select(VOTER.names()).sort("annotator_id")
-
-
-def _label(votes: pl.DataFrame) -> pl.DataFrame:
-    """Pairs with counts, posterior and label; a pair is a tie where ties are the most, or where the sides are even."""
-    p_a, _ = _fit(votes)
-    of = {choice: pl.col("count").filter(pl.col("choice") == choice).sum() for choice in ("a", "b", "tie", "both_bad")}
-    first = [
-        pl.col(name).first()
-        for name in ("prompt_id", "prompt", "image_a", "image_b", "model_a", "model_b", "source", "source_split")
-    ]
-    pairs = (
-        votes.sort("vote_id")
-        .group_by("pair_id", maintain_order=True)
-        .agg(
-            *first,
-            n_votes=pl.col("count").sum(),
-            votes_a=of["a"],
-            votes_b=of["b"],
-            votes_tie=of["tie"] + of["both_bad"],
-        )
-    )
-    pairs = pairs.join(p_a, on="pair_id", how="left").with_columns(pl.col("p_a").fill_null(0.5))
-    a, b, tie = pl.col("votes_a"), pl.col("votes_b"), pl.col("votes_tie")
-    label = pl.when((tie > pl.max_horizontal(a, b)) | (pl.col("p_a") == 0.5)).then(pl.lit("tie"))
-    pairs = pairs.with_columns(
-        label=label.when(pl.col("p_a") > 0.5).then(pl.lit("a")).otherwise(pl.lit("b")),
-        tie_rate=tie / pl.col("n_votes"),
-    )
-    with_label = pl.when(pl.col("label") == "a").then(a).when(pl.col("label") == "b").then(b).otherwise(tie)
-    decided = pl.when(pl.col("label") == "tie").then(pl.col("n_votes")).otherwise(a + b)
-    return pairs.with_columns(agreement=with_label / decided).sort("pair_id")
-
-
-def _rules(settings: Filter) -> list[tuple[str, Any, pl.Expr]]:
-    """Reason, detail and condition of every pair that is dropped, in the order in which they are asked."""
-    train, tie = pl.col("split") == "train", pl.col("label") == "tie"
+    chars = pl.col("prompt").str.len_chars()
     decided = pl.col("votes_a") + pl.col("votes_b")
-    margin = (pl.col("p_a") - 0.5).abs()
-    return [
-        ("held_out", "of a split that no stage reads", pl.col("split") == "none"),
-        (
-            "prompt_too_long",
-            pl.col("prompt").str.len_chars().cast(pl.String),
-            pl.col("prompt").str.len_chars() > settings.max_prompt_chars,
-        ),
-        ("same_image", pl.col("image_a"), pl.col("image_a") == pl.col("image_b")),
-        ("tie_in_train", "no preference to learn", train & tie),
-        ("too_few_votes", decided.cast(pl.String), ~tie & (decided < settings.min_votes)),
-        ("low_margin", pl.col("p_a").round(4).cast(pl.String), ~tie & (margin < settings.min_margin)),
-    ]
+    tie = pl.col("label") == "tie"
+    refuse(pl.col("n_votes") == 0, "no_vote_left", pl.lit("every vote was of a flagged voter"))
+    refuse(chars > settings.max_prompt_chars, "prompt_too_long", chars)
+    refuse(pl.col("image_a") == pl.col("image_b"), "same_image", pl.col("image_a"))
+    refuse(~tie & (decided < settings.min_votes), "too_few_votes", decided)
+    refuse(~tie & ((pl.col("p_a") - 0.5).abs() < settings.min_margin), "low_margin", pl.col("p_a").round(4))
+    pairs = _with_images(pairs, images, settings, held_out)
+    refuse(pl.col("cluster_a") == pl.col("cluster_b"), "near_identical", pl.col("image_a"))
+    if tokens is not None:
+        over, taken = tokens(pairs)
+        pairs = pairs.with_columns(tokens=taken)
+        refuse(pl.Series(over), "prompt_too_many_tokens", pl.format("{} tokens", "tokens"))
+    if held_out is not None and not held_out.is_empty():
+        known = shared_run(pairs["prompt"], held_out["prompt"].unique().sort(), words=settings.ngram)
+        refuse(pl.Series(known), "evaluation_prompt", pl.col("prompt").str.slice(0, 80))
+        refuse(pl.col("held_out_a") | pl.col("held_out_b"), "evaluation_image", pl.col("image_a"))
+    found = assign(pairs, settings, seed=seed, locked=pl.DataFrame(schema=SPLIT) if locked is None else locked)
+    pairs = pl.concat([pairs, found], how="horizontal")
+    for reason in ("leak", "split_conflict", "held_out_generator", "held_out"):
+        refuse(pl.col("refused").eq_missing(reason), reason, pl.col("detail"))
+    if settings.ties != "keep":
+        refuse(tie & (pl.col("split") == "train"), "tie", pl.lit("no preference to learn"))
+    return pairs.select(pl.col(name).cast(kind) for name, kind in PAIR.items()).sort("pair_id"), drops
 
 
-def _drop(rows: pl.DataFrame, key: str, reason: str, detail: "str | pl.Expr") -> pl.DataFrame:
-    said = pl.lit(detail) if isinstance(detail, str) else detail
-    return rows.select(stage=pl.lit("filter"), id=pl.col(key), reason=pl.lit(reason), detail=said.cast(pl.String)).cast(
-        dict(DROP)  # type: ignore[arg-type]  # a schema is a mapping of names to types
+def _with_images(
+    pairs: pl.DataFrame, images: pl.DataFrame, settings: Filter, held_out: pl.DataFrame | None
+) -> pl.DataFrame:
+    """`pairs` with what is known of each image: cluster, size, and whether it is in an evaluation set."""
+    sides = [pairs.select(sha256=f"image_{side}", source="source") for side in "ab"]
+    bits = pl.col("source").replace_strict(settings.copies, default=-1, return_dtype=pl.Int64)
+    used = pl.concat(sides).group_by("sha256").agg(bits.max().alias("bits"))
+    limit = max(settings.copies.values(), default=-1)
+    facts = cluster_images(images.join(used, on="sha256").sort("sha256"), held_out, limit)
+    for side in "ab":
+        renamed = facts.rename({name: f"{name}_{side}" for name in facts.columns if name != "sha256"})
+        pairs = pairs.join(renamed, left_on=f"image_{side}", right_on="sha256", how="left", maintain_order="left")
+        assert not pairs[f"cluster_{side}"].has_nulls(), "every image is in the index"
+    return pairs
+
+
+def _dropped(ids: pl.Series, reason: str, detail: "str | pl.Series") -> pl.DataFrame:
+    """A table of `records.DROP`; `detail` is one for all, or one for each."""
+    table = pl.DataFrame({"id": ids}).with_columns(
+        stage=pl.lit("filter"), reason=pl.lit(reason), detail=pl.lit(detail) if isinstance(detail, str) else detail
+    )
+    return table.select(pl.col(name).cast(kind) for name, kind in DROP.items())
+
+
+def _require_training(pairs: pl.DataFrame, drops: pl.DataFrame) -> None:
+    if (pairs["split"] == "train").any():
+        return
+    reasons = drops["reason"].value_counts(sort=True).rows()
+    raise SuasionError(
+        f"no {'pair' if pairs.is_empty() else 'training pair'} is left; dropped: "
+        + ", ".join(f"{count} {reason}" for reason, count in reasons),
+        where="params.yaml: filter",
+        do="loosen what drops the most, or bring more votes",
     )
 
 
 def _summary(
-    votes: pl.DataFrame,
-    kept: pl.DataFrame,
-    counted: pl.DataFrame,
+    votes_in: int,
+    votes_kept: int,
+    pairs_in: int,
     pairs: pl.DataFrame,
     voters: pl.DataFrame,
-    drops: pl.DataFrame,
+    refused: list[pl.DataFrame],
+    settings: Filter,
 ) -> dict[str, Any]:
-    reasons = dict(drops["reason"].value_counts().sort("reason").rows())
-    of_votes = sum(reasons.get(reason, 0) for reason in ("repeated_vote", "voter_flagged"))
-    pairs_in = counted["pair_id"].n_unique()
-    assert votes.height == kept.height + of_votes, "votes in = votes kept + votes dropped"
-    assert pairs_in == pairs.height + drops.height - of_votes, "pairs in = pairs kept + pairs dropped"
     by_split = dict(pairs["split"].value_counts().rows())
     return {
-        "votes_in": votes.height,
-        "votes_kept": kept.height,
+        "votes_in": votes_in,
+        "votes_kept": votes_kept,
         "voters": voters.height,
         "voters_flagged": int(voters["flagged"].sum()),
         "pairs_in": pairs_in,
         "pairs_kept": pairs.height,
+        "labels": settings.labels,
+        "ties": settings.ties,
         "splits": {split: by_split.get(split, 0) for split in ("train", "val", "test", "ood")},
-        "dropped": reasons,
+        "dropped_pairs": _counts(refused),
         "mean_agreement": _mean(pairs["agreement"]),
         "mean_tie_rate": _mean(pairs["tie_rate"]),
     }
+
+
+def _counts(drops: list[pl.DataFrame]) -> dict[str, int]:
+    return {table["reason"][0]: table.height for table in drops if not table.is_empty()}
+
+
+def _alpha(cast: Cast) -> dict[str, float | None]:
+    """Krippendorff's alpha of the votes of each source, over the answers A, B, tie and both bad."""
+    source = (
+        cast.facts["source"].rank("dense").to_numpy().astype(np.int64) - 1
+        if cast.facts.height
+        else np.zeros(0, np.int64)
+    )
+    cells = np.bincount(cast.pair * 4 + cast.choice, cast.count, minlength=4 * cast.facts.height).reshape(-1, 4)
+    names = cast.facts["source"].unique().sort().to_list()
+    found = {name: krippendorff_alpha(cells[source == at]) for at, name in enumerate(names)}
+    return {name: None if alpha is None else round(alpha, 6) for name, alpha in found.items()}
 
 
 def _mean(values: pl.Series) -> float | None:
