@@ -1,8 +1,10 @@
+import contextlib
 import io
 import struct
 import zlib
 
 import pytest
+from hypothesis import given, strategies
 from PIL import Image
 
 from suasion.images.check import BadImage, check_image
@@ -26,6 +28,7 @@ def test_size_and_format_are_told(kind: str, name: str) -> None:
     found = check_image(encoded(kind), max_pixels=600)
     assert (found.width, found.height, found.format) == (30, 20, name)
     assert len(found.sha256) == 64
+    assert len(found.phash) == 24
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,18 @@ def test_what_cannot_be_used_says_why(content: bytes, reason: str) -> None:
     with pytest.raises(BadImage) as caught:
         check_image(content, max_pixels=1_000_000)
     assert caught.value.reason == reason
+
+
+def test_an_image_with_a_short_side_is_too_small() -> None:
+    assert check_image(encoded("PNG"), max_pixels=600, min_side=20).height == 20
+    with pytest.raises(BadImage) as caught:
+        check_image(encoded("PNG"), max_pixels=600, min_side=21)
+    assert caught.value.reason == "image_too_small"
+
+
+@given(at=strategies.integers(min_value=8, max_value=79), value=strategies.binary(min_size=1, max_size=4))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damage_is_never_an_error_of_another_kind(kind: str, at: int, value: bytes) -> None:
+    content = encoded(kind)
+    with contextlib.suppress(BadImage):
+        check_image(content[:at] + value + content[at + len(value) :], max_pixels=10_000)

@@ -22,6 +22,7 @@ MAX_ROW = 64 * 1024 * 1024
 
 _CHUNK = 1024 * 1024
 _DELIMITERS = ",;\t"
+_STRANGE = "\udcff\n"  # stands for a line that is not read
 Row = dict[str, Any]
 
 
@@ -31,9 +32,10 @@ def rows_of_file(file: IO[bytes], name: str, *, batch: int) -> Iterator[tuple[st
     Raises:
         SuasionError: the file is called Parquet and is none, or is a CSV without a header.
     """
-    if name.endswith(".parquet"):
+    ending = name.lower()
+    if ending.endswith(".parquet"):
         found = _parquet(file, name, batch)
-    elif name.endswith((".csv", ".tsv")):
+    elif ending.endswith((".csv", ".tsv")):
         found = _csv(file, name)
     else:
         found = _json(file)
@@ -55,7 +57,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
 
 def _csv(file: IO[bytes], name: str) -> Iterator[Row | str]:
     # Bytes that are no UTF-8 become surrogates, so that one such row is bad and not the file.
-    lines = (line.decode("utf-8", "surrogateescape") if line else "" for line in _lines(file))
+    lines = (_STRANGE if line is None else line.decode("utf-8", "surrogateescape") for line in _lines(file))
     first = next(lines, "").removeprefix("\ufeff")
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
@@ -76,7 +78,7 @@ def _csv(file: IO[bytes], name: str) -> Iterator[Row | str]:
         if len(fields) > len(header):
             yield f"{len(fields)} fields, {len(header)} columns; quote a field that holds {delimiter!r}"
         elif any(not _utf8(field) for field in fields):
-            yield "not UTF-8"
+            yield f"not UTF-8, or a line of over {MAX_ROW} bytes"
         elif fields:
             yield dict(itertools.zip_longest(header, fields))
 
@@ -131,6 +133,8 @@ def _array(file: IO[str]) -> Iterator[Row | str]:
             continue
         more = file.read(size)
         if not more or len(buffer) - at > MAX_ROW:
+            if isinstance(row, dict):
+                yield row
             yield f"{problem}; the rest of the file is not read"
             return
         buffer, at, size = buffer[at:] + more, 0, 2 * size

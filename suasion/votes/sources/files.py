@@ -8,56 +8,39 @@ compressed votes files.
 import hashlib
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import fsspec
-from fsspec.core import url_to_fs
 
 from suasion.errors import SuasionError
 from suasion.images.check import MAX_BYTES
-from suasion.params import data_folder
 from suasion.votes.sources import BadRow, ImageRef, RawVote
-from suasion.votes.sources._formats import rows_of_file
+from suasion.votes.sources._places import HUB, files_at, folder_of, hub_name, locate, rows
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 MAX_RANKED = 100
 """Images of one ranking: n images are n (n - 1) / 2 votes."""
 
-_HUB = "hub:"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+__all__ = [
+    "as_image",
+    "check_columns",
+    "check_snapshot",
+    "folder_of",
+    "in_fair_order",
+    "locate",
+    "number",
+    "ranking_votes",
+    "read_checked",
+    "rows",
+    "snapshot_of",
+    "text",
+    "time",
+]
+
 _SWAPPED = {"a": "b", "b": "a"}
-
-
-def locate(path: str) -> str:
-    """Where `path` of the parameters is: relative ones are below the data folder, URLs and absolute ones stay."""
-    return path if "://" in path or path.startswith((_HUB, "/")) else str(data_folder() / path)
-
-
-def rows(path: str, *, batch: int = 256) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    """The rows of a file, of a glob pattern or of a folder's files by name, each with `<file>:<number from 1>`.
-
-    `path` is located; Parquet is read `batch` rows at a time. What is no row is a `BadRow` with `row_unreadable`.
-
-    Raises:
-        SuasionError: nothing is there, or it cannot be read.
-    """
-    if path.startswith(_HUB):
-        yield from _hub_rows(path)
-        return
-    files, names = _files(path)
-    for file, name in zip(files, names, strict=True):
-        try:
-            with file.open() as opened:
-                yield from rows_of_file(opened, name, batch=batch)
-        except OSError as error:
-            raise SuasionError(
-                f"cannot be read: {error}", where=file.path, do="look whether it can be opened"
-            ) from None
 
 
 def check_columns(found: Sequence[str], needed: Sequence[str], *, where: str, verified: bool = True) -> None:
@@ -98,25 +81,30 @@ class FileImage:
 
     def read(self) -> bytes:
         """The file's bytes, of one that is too large `MAX_BYTES + 1`. Raises `OSError` where none is below `root`."""
-        with fsspec.open(self._path()) as file:
-            content: bytes = file.read(MAX_BYTES + 1)
-        return content
+        hub = f"hf://datasets/{self.root.removeprefix(HUB)}/"
+        if self.root.startswith(HUB) and self.name.startswith(hub):  # as `datasets` names files that it streams
+            return _read_url(hub, self.name.removeprefix(hub))
+        if self.root.startswith(HUB) and "@" in self.root:
+            return _read_url(hub, self.name)
+        if "://" in self.root:
+            return _read_url(f"{self.root.rstrip('/')}/", self.name)
+        root = Path(self.root.removeprefix(HUB)).resolve()
+        try:
+            path = (root / self.name).resolve()
+        except ValueError:  # a zero byte
+            raise FileNotFoundError(self.name) from None
+        if Path(self.name).is_absolute() or not path.is_relative_to(root) or not path.is_file():
+            raise FileNotFoundError(self.name)
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
 
-    def _path(self) -> str:
-        hub = f"hf://datasets/{self.root.removeprefix(_HUB)}/"
-        if self.root.startswith(_HUB) and self.name.startswith(hub):  # as `datasets` names files that it streams
-            path, inside = self.name, self.name.removeprefix(hub)
-        else:
-            path, inside = f"{self.root.rstrip('/')}/{self.name}", self.name
-        parts = PurePosixPath(inside).parts
-        if not parts or ".." in parts or inside.startswith("/") or "\0" in inside or "::" in inside:
-            raise FileNotFoundError(self.name)
-        if "://" in path:
-            return path
-        local = Path(path).resolve()
-        if not local.is_file() or not local.is_relative_to(Path(self.root).resolve()):
-            raise FileNotFoundError(self.name)
-        return str(local)
+
+def _read_url(prefix: str, name: str) -> bytes:
+    if not name or name.startswith("/") or ".." in name.split("/") or "::" in name:
+        raise FileNotFoundError(name)
+    with fsspec.open(prefix + name) as file:
+        content: bytes = file.read(MAX_BYTES + 1)
+    return content
 
 
 @dataclass(frozen=True)
@@ -224,13 +212,13 @@ def snapshot_of(path: str, root: str | None, image_columns: Sequence[str]) -> st
     The images are those that `image_columns` name (a path, or a list of paths) below `root`; where `root` is null or a
     URL, only the rows files are hashed. Of the hub the commit is the snapshot.
     """
-    if path.startswith(_HUB):
-        name, revision = _hub(path)
+    if path.startswith(HUB):
+        name, revision = hub_name(path)
         if revision:
             return revision
         path, root = name, None
     digest = hashlib.sha256()
-    files, names = _files(path)
+    files, names = files_at(path)
     for file, name in zip(files, names, strict=True):
         with file.open() as opened:
             digest.update(f"{name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
@@ -257,54 +245,6 @@ def check_snapshot(found: str, wanted: str, where: str) -> None:
         )
 
 
-def folder_of(path: str) -> str:
-    """The folder of a located file or pattern, or the folder itself: where image paths start unless they say otherwise."""
-    if path.startswith(_HUB):
-        return path
-    fixed = path[: next((at for at, char in enumerate(path) if char in "*?["), len(path))]
-    if fixed == path and not path.lower().endswith(ENDINGS):
-        return path
-    return fixed.rpartition("/")[0]
-
-
-@dataclass(frozen=True)
-class _File:
-    fs: Any
-    path: str
-
-    def open(self) -> Any:
-        return self.fs.open(self.path, "rb")
-
-
-def _files(path: str) -> tuple[list[_File], list[str]]:
-    """The files of a path, and their names: as short as they can be and still differ."""
-    try:
-        fs, inner = url_to_fs(path)
-        if fs.isfile(inner):
-            found = [inner]
-        elif fs.isdir(inner):
-            found = [name for name in sorted(fs.ls(inner, detail=False)) if name.lower().endswith(ENDINGS)]
-        else:
-            found = sorted(fs.glob(inner)) if any(char in inner for char in "*?[") else []
-    except Exception as error:  # every storage has errors of its own
-        raise SuasionError(
-            f"cannot be listed: {type(error).__name__}: {str(error)[:200]}",
-            where=path,
-            do="look whether it can be reached, and whether its credentials are set",
-        ) from None
-    if not found:
-        raise SuasionError(
-            f"no votes file at {path}",
-            where=path,
-            do=f"put a file there that ends in {', '.join(ENDINGS)}, or set SUASION_DATA to the folder that holds it",
-        )
-    names = [name.rpartition("/")[2] for name in found]
-    if len({*names}) < len(names):
-        shared = len(folder_of(path).rstrip("/")) + 1 if "://" not in path else 0
-        names = [name[shared:] for name in found]
-    return [_File(fs, name) for name in found], names
-
-
 def _named(path: str, columns: Sequence[str]) -> set[str]:
     """Every image path in the columns."""
     found: set[str] = set()
@@ -315,39 +255,6 @@ def _named(path: str, columns: Sequence[str]) -> set[str]:
                 if not isinstance(item, bytes | Mapping):
                     found.add(str(item or ""))
     return found
-
-
-def _hub(path: str) -> tuple[str, str]:
-    """Name and commit; a local folder, which needs no commit, can stand in the name's place."""
-    name, _, revision = path.removeprefix(_HUB).partition("@")
-    if not revision and Path(name).is_dir():
-        return name, ""
-    if not _COMMIT.fullmatch(revision):
-        raise SuasionError(
-            f"the revision {revision!r} is no commit",
-            where=path,
-            do="write hub:OWNER/NAME@ and the 40 digits of the commit, so that the data cannot change",
-        )
-    return name, revision
-
-
-def _hub_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    import datasets
-
-    name, revision = _hub(path)
-    try:
-        splits = datasets.load_dataset(name, revision=revision or None, streaming=True)
-        for split, part in splits.items():
-            for number_, row in enumerate(part.decode(False), start=1):
-                yield f"{split}:{number_}", row
-    except SuasionError:
-        raise
-    except Exception as error:  # of the network, of the hub, of the files
-        raise SuasionError(
-            f"cannot be read: {type(error).__name__}: {str(error)[:300]}",
-            where=path,
-            do="look whether name and revision are right and the hub can be reached; then run again",
-        ) from None
 
 
 def _finite(value: Any) -> float | None:
