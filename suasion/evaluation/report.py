@@ -1,4 +1,4 @@
-"""The report: one HTML file that says whether the released model is better, by how much, and how sure that is.
+"""The report: a page that says whether the released model is better, by how much, and how sure that is; and one on the votes.
 
 Self-contained (styles, plots and thumbnails inline), no scripts, works from a folder without a network. Text from data is
 escaped by the template engine. Given up: filters and search in the gallery.
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 from PIL import Image
 
-from suasion.evaluation.metrics import EVALUATED, MEASURES
+from suasion.evaluation.metrics import EVALUATED
+from suasion.evaluation.pages import render
 from suasion.evaluation.plots import line_plot
+from suasion.evaluation.votes_page import ledgers, summaries, votes_page
 from suasion.params import Params
-from suasion.records import DROP, VOTER, read
 from suasion.shards.reader import Sample
 
 NAMES = {"warmstart": "Warm start", "released": "Released", "sft": "SFT, same compute"}
@@ -42,43 +42,51 @@ CURVES = (
     ("Cold start", "data/warmstart/log.csv", {"loss": "loss"}),
     ("Listener", "data/listener/log.csv", {"loss": "loss"}),
 )
+MEASURE_NAMES = {
+    "accuracy": "accuracy",
+    "contradiction": "contradiction",
+    "fidelity": "fidelity",
+    "parsed": "parses",
+    "flip": "flips with order",
+}
+SPLIT_NAMES = {"val": "Validation", "test": "Test", "ood": "Out of distribution"}
 THUMBNAIL = 160  # pixels a side
 
 
 def build_report(
     out: Path, *, params: Params, predictions: pl.DataFrame, metrics: dict[str, Any], samples: Sequence[Sample]
 ) -> None:
-    """Write `index.html` to `out`, from the arguments and from what earlier stages left in `data/`.
+    """Write `index.html` and `votes.html` to `out`, from the arguments and from what earlier stages left in `data/`.
 
     Beside it, in `example/`, are `a.jpg`, `b.jpg` and `prompt.txt` of one test pair, for a first try of the release.
     """
     examples = gallery(predictions, samples, params.evaluate.gallery)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("suasion.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.jinja").render(
+    models = {name: NAMES[name] for name in NAMES if name in metrics}
+    filtered, ingested = summaries()
+    page = render(
+        "report.html.jinja",
         params=params,
         metrics=metrics,
-        models={name: NAMES[name] for name in NAMES if name in metrics},
+        models=models,
         splits=EVALUATED,
-        measures=MEASURES,
+        split_names=SPLIT_NAMES,
+        has_ties=any(metrics[name]["ties"][split]["n_ties"] for name in models for split in EVALUATED),
+        measures=MEASURE_NAMES,
         references=REFERENCES,
         verdict=verdict(
             metrics["paired"]["released_vs_warmstart"]["test"]["accuracy"], metrics["released"]["test"]["accuracy"]
         ),
-        data=_data(),
+        ledgers=ledgers(ingested, filtered),
+        filtered=filtered,
         listener=_listener(),
-        curves=[(title, plot) for title, path, columns in CURVES if (plot := _curve(Path(path), columns))],
+        curves=[(title, plot) for title, path, columns in CURVES if (plot := _curve(title, Path(path), columns))],
         gallery=examples,
         percent=percent,
         points=points,
     )
     out.mkdir(parents=True)
     (out / "index.html").write_text(page, encoding="utf-8")
+    (out / "votes.html").write_text(votes_page(params), encoding="utf-8")
     if examples:
         shown = next(sample for sample in samples if sample.pair["pair_id"] == examples[0]["pair_id"])
         (out / "example").mkdir()
@@ -121,7 +129,10 @@ def points(estimate: dict[str, Any]) -> str:
 def gallery(predictions: pl.DataFrame, samples: Sequence[Sample], size: int) -> list[dict[str, Any]]:
     """Examples of the released model, A shown first: up to `size` test pairs, wrong answers and right ones in turn."""
     told = predictions.filter(
-        (pl.col("model") == "released") & (pl.col("order") == "ab") & (pl.col("split") == "test")
+        (pl.col("model") == "released")
+        & (pl.col("order") == "ab")
+        & (pl.col("split") == "test")
+        & (pl.col("label") != "tie")
     ).sort("pair_id")
     wrong, right = (told.filter(pl.col("correct") == flag).to_dicts() for flag in (False, True))
     mixed = [row for both in zip(right, wrong, strict=False) for row in both]
@@ -148,31 +159,16 @@ def _thumbnail(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _data() -> dict[str, Any]:
-    """What became of the votes: counts of ingest and filter, drops by reason, voters."""
-    ingested = json.loads(Path("data/ingest/summary.json").read_text())
-    filtered = json.loads(Path("data/filter/summary.json").read_text())
-    dropped = read(Path("data/ingest/drops.parquet"), DROP)["reason"].value_counts().sort("reason").rows()
-    voters = read(Path("data/filter/voters.parquet"), VOTER)
-    return {
-        "ingested": ingested,
-        "filtered": filtered,
-        "ingest_drops": dict(dropped),
-        "voters": voters.sort("flagged", "accuracy", "annotator_id", descending=[True, False, False])
-        .head(12)
-        .to_dicts(),
-    }
-
-
 def _listener() -> dict[str, Any]:
     study: dict[str, Any] = json.loads(Path("data/listener/summary.json").read_text())
     return {"study": study, "prior": json.loads(Path("data/prescore/summary.json").read_text())}
 
 
-def _curve(path: Path, columns: dict[str, str]) -> str | None:
+def _curve(title: str, path: Path, columns: dict[str, str]) -> str | None:
     if not path.is_file():
         return None
     table = pl.read_csv(path, infer_schema_length=None)
     lines = {label: table.select("step", value=pl.col(name)).drop_nulls() for name, label in columns.items()}
     drawn = {label: (line["step"].to_list(), line["value"].to_list()) for label, line in lines.items() if line.height}
-    return line_plot(drawn) if drawn else None
+    ends = [f"{label} from {line[1][0]:.3g} to {line[1][-1]:.3g}" for label, line in drawn.items()]
+    return line_plot(drawn, text=f"{title}, by step: {', '.join(ends)}.") if drawn else None

@@ -20,6 +20,7 @@ def prediction(model: str, pair: int, order: str, choice: str | None, **changes:
         "completion": "x",
         "explanation": None if choice is None else "x",
         "choice": choice,
+        "p_a": None,
         "correct": choice == "a",
         "listener_p_a": None if choice is None else 0.7,
         "contradiction": None if choice is None else choice == "b",

@@ -10,6 +10,7 @@ import pytest
 from suasion.evaluation.metrics import measure
 from suasion.evaluation.plots import line_plot
 from suasion.evaluation.report import build_report, gallery, verdict
+from suasion.evaluation.ties import measure_ties
 from suasion.params import ROOT, load_params
 from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
 from suasion.shards.reader import Sample
@@ -67,12 +68,21 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         data / "ingest" / "drops.parquet",
         DROP,
     )
-    voter = ("<b>v</b>", 10, 0.5, 0.6, 0.0, True)
-    write(pl.DataFrame([voter], schema=VOTER, orient="row"), data / "filter" / "voters.parquet", VOTER)
-    filtered = {"votes_in": 9, "votes_kept": 8, "voters": 1, "pairs_in": 6, "pairs_kept": 6, "splits": {"test": 6}}
+    write(pl.DataFrame(schema=DROP), data / "filter" / "drops.parquet", DROP)
+    write(pl.DataFrame(schema=VOTER), data / "filter" / "voters.parquet", VOTER)
+    write(pl.DataFrame(schema=PAIR), data / "filter" / "pairs.parquet", PAIR)
+    filtered = {"votes_in": 9, "votes_kept": 8, "voters": 0, "voters_flagged": 0, "pairs_in": 6, "pairs_kept": 6}
+    filtered |= {
+        "splits": {"test": 6},
+        "dropped_votes": {"voter_flagged": 1},
+        "dropped_pairs": {},
+        "alpha": {"x": None},
+    }
+    filtered |= {"labels": "one_coin", "ties": "drop", "mean_agreement": None, "mean_tie_rate": None}
+    source = {"rows": 10, "votes": 9, "dropped": 1, "snapshot": "0" * 64}
     for name, content in {
-        "ingest": {"rows": 10, "votes": 9, "dropped": 1},
-        "filter": filtered | {"dropped": {"voter_flagged": 1}},
+        "ingest": source | {"images": 12, "sources": {"x": source}},
+        "filter": filtered | {"components": {"count": 0, "largest_share": 0.0}},
         "listener": {},
         "prescore": {"prior_accuracy": None, "position_bias": None},
     }.items():
@@ -85,12 +95,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def metrics_of(predictions: pl.DataFrame) -> dict[str, Any]:
+    metrics = measure(predictions, resamples=50, seed=0)
+    for name in predictions["model"].unique():
+        of_model = predictions.filter(pl.col("model") == name)
+        metrics[name]["ties"] = measure_ties(of_model, resamples=50, seed=0)
+    return metrics | {"references": NO_REFERENCES}
+
+
 def test_the_report_stands_alone_and_escapes_what_comes_from_data(
     workspace: Path, predictions: pl.DataFrame, samples: list[Sample]
 ) -> None:
     params = load_params(ROOT / "profiles" / "world.yaml")
-    metrics = measure(predictions, resamples=50, seed=0)
-    metrics["references"] = NO_REFERENCES
+    metrics = metrics_of(predictions)
     pages = []
     for name in ("one", "two"):
         build_report(workspace / name, params=params, predictions=predictions, metrics=metrics, samples=samples)
@@ -99,18 +116,18 @@ def test_the_report_stands_alone_and_escapes_what_comes_from_data(
     assert pages[1] == page, "same inputs, same bytes"
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page
-    assert "<b>v</b>" not in page
+    assert 'href="votes.html"' in page
+    assert 'href="index.html"' in (workspace / "one" / "votes.html").read_text()
     for remote in ('src="http', 'href="http', "url(http", "@import"):
         assert remote not in page
     assert page.count("<article") == 6
-    assert "image_missing" in page
+    assert "Pairs that people could not decide" not in page
     assert "is right on 50.0% of held-out pairs, which is no better than chance" in page
 
 
 def test_an_example_is_left_for_a_first_try(workspace: Path, predictions: pl.DataFrame, samples: list[Sample]) -> None:
     params = load_params(ROOT / "profiles" / "world.yaml")
-    metrics = measure(predictions, resamples=50, seed=0)
-    metrics["references"] = NO_REFERENCES
+    metrics = metrics_of(predictions)
     assert command().endswith("A.png B.png")
     build_report(workspace / "report", params=params, predictions=predictions, metrics=metrics, samples=samples)
     program, verb, *rest = shlex.split(command())
@@ -118,6 +135,23 @@ def test_an_example_is_left_for_a_first_try(workspace: Path, predictions: pl.Dat
     assert rest[:4] == ["--model", "release", "--prompt", HOSTILE]
     assert Path(rest[4]).read_bytes() == samples[0].image_a
     assert Path(rest[5]).read_bytes() == samples[0].image_b
+
+
+def test_ties_have_a_table_and_no_part_in_the_other_numbers(
+    workspace: Path, predictions: pl.DataFrame, samples: list[Sample]
+) -> None:
+    params = load_params(ROOT / "profiles" / "world.yaml")
+    tie = predictions.with_columns(
+        pair_id="tie-" + pl.col("pair_id"), label=pl.lit("tie"), correct=pl.lit(value=False), p_a=pl.lit(0.5)
+    )
+    both = pl.concat([predictions, tie])
+    metrics = metrics_of(both)
+    alone = metrics_of(predictions)
+    assert metrics["released"]["test"] == alone["released"]["test"]
+    assert metrics["paired"] == alone["paired"]
+    assert gallery(both, samples, 100) == gallery(predictions, samples, 100)
+    build_report(workspace / "report", params=params, predictions=both, metrics=metrics, samples=samples)
+    assert "Pairs that people could not decide" in (workspace / "report" / "index.html").read_text()
 
 
 def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples: list[Sample]) -> None:
@@ -143,8 +177,9 @@ def test_a_gain_that_ends_at_chance_is_not_called_better() -> None:
 
 
 def test_a_plot_is_the_same_twice_and_follows_the_pages_colour() -> None:
-    first, second = (line_plot({"a<b": ([1, 2, 3], [0.1, 0.5, 0.2])}) for _ in range(2))
+    first, second = (line_plot({"a<b": ([1, 2, 3], [0.1, 0.5, 0.2])}, text='a "b"') for _ in range(2))
     assert first == second
     assert first.startswith("<svg")
     assert "currentColor" in first
+    assert 'role="img" aria-label="a &quot;b&quot;"' in first
     assert "<script" not in first
