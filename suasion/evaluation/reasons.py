@@ -18,7 +18,7 @@ REASONS = {
     "image_too_long": "An image is far longer on one side than on the other.",
     "image_too_small": "A side of an image has fewer pixels than are asked for.",
     "image_corrupt": "An image does not decode.",
-    "pair_conflict": "The pair's name stands for another prompt or other images elsewhere.",
+    "pair_conflict": "The name of its pair stands for another prompt or other images elsewhere.",
     "repeated_row": "The same vote was read before, word for word.",
     # filter: votes
     "repeated_vote": "A later vote of the same person on the same pair counts instead.",
@@ -34,10 +34,10 @@ REASONS = {
     "low_margin": "The votes are too even to say which image is preferred.",
     "evaluation_prompt": "The prompt shares a run of words with an evaluation set.",
     "evaluation_image": "An image is one of an evaluation set, or a near copy of one.",
-    "leak": "It would show in training what is held out, or the other way round.",
-    "split_conflict": "It is new, and would join prompts or images that are settled in different splits.",
-    "held_out_generator": "Only one of its images is by a generator that is held out.",
-    "held_out": "Its source put it in a split that no stage reads.",
+    "leak": "Its prompt or one of its images, or a near copy, is in a split that is held out further.",
+    "split_conflict": "It is new, and would join prompts or images that have their places in different splits.",
+    "held_out_generator": "It is by a generator that is held out, and hangs together with training or validation.",
+    "held_out": "The shares of the splits leave it over, so no stage reads it.",
 }
 
 FLAGS = {

@@ -33,8 +33,10 @@ def votes_page(params: Params) -> str:
         "votes.html.jinja",
         params=params,
         ledgers=ledgers(ingested, summary),
+        unread=_unread(),
         ingested=ingested,
         summary=summary,
+        components=summary.get("components"),
         ties=TIES[summary["ties"]],
         voters=voters.height,
         listed=listed(voters),
@@ -55,7 +57,7 @@ def summaries() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def ledgers(ingested: Mapping[str, Any], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For judgements, votes and pairs: how many came in, were kept, and were dropped for which reason, most first."""
-    early = read(Path("data/ingest/drops.parquet"), DROP)
+    early = read(Path("data/ingest/drops.parquet"), DROP).filter(pl.col("stage") == "ingest")
     late = read(Path("data/filter/drops.parquet"), DROP)
     of_ingest = dict(early["reason"].value_counts().iter_rows())
     return [
@@ -70,9 +72,21 @@ def ledgers(ingested: Mapping[str, Any], summary: Mapping[str, Any]) -> list[dic
 def _ledger(
     name: str, what: str, came: int, kept: int, dropped: Mapping[str, int], drops: pl.DataFrame
 ) -> dict[str, Any]:
-    reasons = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
     gone = sum(dropped.values())
-    rows = [
+    amounts = {"came": came, "kept": kept, "gone": gone, "missing": came - kept - gone}
+    share = kept / came if came else None
+    return {"name": name, "what": what, "rows": _rows(dropped, drops, came), "share": share, **amounts}
+
+
+def _unread() -> list[dict[str, Any]]:
+    """Rows of evaluation sets that could not be read: no judgements, so they are in no sum."""
+    drops = read(Path("data/ingest/drops.parquet"), DROP).filter(pl.col("stage") == "evaluation_set")
+    return _rows(dict(drops["reason"].value_counts().iter_rows()), drops, 0)
+
+
+def _rows(dropped: Mapping[str, int], drops: pl.DataFrame, came: int) -> list[dict[str, Any]]:
+    """A row per reason, most first; `drops` has the ids."""
+    return [
         {
             "reason": reason,
             "count": count,
@@ -80,11 +94,9 @@ def _ledger(
             "sentence": REASONS.get(reason),
             "examples": _examples(drops, reason),
         }
-        for reason, count in reasons
+        for reason, count in sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
         if count
     ]
-    amounts = {"came": came, "kept": kept, "gone": gone, "missing": came - kept - gone}
-    return {"name": name, "what": what, "rows": rows, "share": kept / came if came else None, **amounts}
 
 
 def _examples(drops: pl.DataFrame, reason: str) -> list[tuple[str, str]]:

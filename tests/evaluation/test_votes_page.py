@@ -122,6 +122,16 @@ def test_what_came_is_what_was_kept_and_what_was_dropped(stages: Callable[..., N
     assert "do not add up" not in page()
 
 
+def test_what_an_evaluation_set_lacks_is_in_no_sum(stages: Callable[..., None]) -> None:
+    stages(voters(3), [*EARLY, ("evaluation_set", "other:4", "image_corrupt", "4.jpg")])
+    path = Path("data/ingest/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": 1010}))
+    found = page()
+    assert "do not add up" not in found
+    assert "Rows of evaluation sets that could not be read" in found
+    assert "other:4" in found
+
+
 def test_numbers_that_do_not_add_up_are_said_not_to(stages: Callable[..., None]) -> None:
     stages(voters(3), EARLY, LATE)
     path = Path("data/filter/summary.json")
