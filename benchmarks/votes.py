@@ -1,0 +1,326 @@
+"""What the filter costs on 1.2 million votes, and against pandas with crowd-kit on the same file.
+
+    python -m benchmarks.votes
+
+Votes of 20,000 voters on 60,000 pairs in the form that ingest leaves, with ties, votes cast twice, careless voters, copies of
+images, an evaluation set: everything that the stage filters by. Every time is that of a process of its own, its start and
+imports included, the median of several, taken in turn. The other way does the steps that people write in pandas
+(last votes, Dawid-Skene twice, voters, labels, rules, splits by connected components) and neither looks for copies of
+images, nor counts tokens, nor looks for evaluation sets: ours does all three within its time. The last line is one JSON
+object. Given up: ingestion, which is bound by decoding images.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suasion.params import ROOT
+
+REPEATS = 5
+SIZES = (300_000, 1_200_000, 4_800_000)
+MAIN = 1_200_000
+PER_PAIR, PER_VOTER = 20, 60
+PEAK = "PEAK "
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folders = {size: Path(name) / str(size) for size in SIZES}
+        for size, folder in folders.items():
+            print(f"writing {size:,} votes", flush=True)
+            make_workspace(folder, size)
+        print(f"filter, scan, and pandas with crowd-kit on {MAIN:,} votes", flush=True)
+        ours, scans, peaks, digests = [], [], [], []
+        for _ in range(REPEATS):
+            seconds, peak = run(folders[MAIN], "-m", "stages.filter")
+            ours.append(seconds)
+            peaks.append(peak)
+            digests.append(digest(folders[MAIN] / "data" / "filter"))
+            scans.append(run(folders[MAIN], "-m", "benchmarks.votes", "scan")[0])
+        theirs = [run(folders[MAIN], "-m", "benchmarks.votes", "pandas")[0] for _ in range(2)]
+        print("Dawid-Skene alone", flush=True)
+        skene = json.loads(output(folders[MAIN], "-m", "benchmarks.votes", "dawid-skene"))
+        print("growth", flush=True)
+        bodies = {size: within(folders[size]) for size in SIZES}
+    logs = np.log([[size, seconds] for size, seconds in bodies.items()])
+    seconds = statistics.median(ours)
+    result = {
+        "votes": MAIN,
+        "filter_seconds": round(seconds, 3),
+        "filter_seconds_all": [round(value, 3) for value in ours],
+        "scan_seconds": round(statistics.median(scans), 3),
+        "scan_multiple": round(seconds / statistics.median(scans), 2),
+        "peak_rss_gib": round(max(peaks) / 2**30, 3),
+        "pandas_crowdkit_seconds": round(statistics.median(theirs), 2),
+        "speedup_vs_pandas_crowdkit": round(statistics.median(theirs) / seconds, 1),
+        **skene,
+        "seconds_by_votes": {str(size): round(value, 3) for size, value in bodies.items()},
+        "exponent": round(float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]), 3),
+        "exponent_of_the_last_step": round(float(np.diff(logs[-2:, 1])[0] / np.diff(logs[-2:, 0])[0]), 3),
+        "identical_bytes": len(set(digests)) == 1,
+    }
+    print(json.dumps(result))
+
+
+def make_workspace(folder: Path, size: int) -> None:
+    """A folder in which `stages.filter` runs: votes, index of images, evaluation set, processor, parameters."""
+    import polars as pl
+    from ruamel.yaml import YAML
+
+    from suasion.images.phash import BYTES
+    from suasion.records import HELD_OUT, IMAGE, VOTE, write
+    from suasion.world.lessons import corpus
+    from suasion.world.tiny import build_processor
+
+    rng = np.random.default_rng(0)
+    pairs, voters = size // PER_PAIR, size // PER_VOTER
+    names = lambda count, length: _hex(rng, count, length)  # noqa: E731
+    words = np.array(_hex(rng, 4000, 3))
+    prompts = pl.Series([" ".join(row) for row in words[rng.integers(0, 4000, (pairs // 5, 14))]])
+    prompt_ids, images = pl.Series(names(pairs // 5, 12)), pl.Series(names(2 * pairs, 32))
+    of_pair = rng.integers(0, pairs // 5, pairs)
+    facts = pl.DataFrame(
+        {
+            "pair_id": names(pairs, 12),
+            "prompt_id": prompt_ids.gather(of_pair),
+            "prompt": prompts.gather(of_pair),
+            "image_a": images[:pairs],
+            "image_b": images[pairs:],
+            "model_a": pl.Series([f"m{n}" for n in rng.integers(0, 12, pairs)]),
+            "model_b": pl.Series([f"m{n}" for n in rng.integers(0, 12, pairs)]),
+        }
+    )
+    pair = np.repeat(np.arange(pairs), PER_PAIR)
+    voter = np.minimum(
+        (voters * rng.random(size) ** 1.5).astype(np.int64), voters - 1
+    )  # some vote far more than others
+    accuracy = np.where(rng.random(voters) < 0.1, 0.5, rng.uniform(0.6, 0.97, voters))
+    better = rng.random(pairs) < 0.5
+    right = rng.random(size) < accuracy[voter]
+    choice = np.where(better[pair] == right, "a", "b").astype(object)
+    choice[rng.random(size) < 0.06] = "tie"
+    annotators = pl.Series(sorted(f"person-{name}" for name in names(voters, 5)))
+    at = pl.Series(1_760_000_000_000 + rng.integers(0, 10**9, size)).cast(pl.Datetime("ms")).cast(pl.Datetime("us"))
+    votes = facts[pair].with_columns(
+        vote_id=pl.Series(names(size, 12)),
+        annotator_id=annotators.gather(voter),
+        choice=pl.Series(list(choice)),
+        count=pl.lit(1, pl.Int64),
+        weight=pl.lit(1.0),
+        voted_at=at,
+        source=pl.lit("bench"),
+        source_split=pl.lit(None, pl.String),
+    )
+    ingest = folder / "data" / "ingest"
+    write(votes.sort("pair_id", "vote_id"), ingest / "votes.parquet", VOTE)
+    hashes = rng.integers(0, 256, (2 * pairs, BYTES), dtype=np.uint8)
+    hashes[: pairs // 100] = hashes[pairs // 2 : pairs // 2 + pairs // 100] ^ np.uint8(0)  # copies across pairs
+    index = pl.DataFrame({"sha256": images, "phash": [row.tobytes() for row in hashes]}).with_columns(
+        tar=pl.lit("images-00000.tar"), offset=0, size=1, width=512, height=512, format=pl.lit("jpg")
+    )
+    write(index.sort("sha256"), ingest / "images" / "index.parquet", IMAGE)
+    shown = [(f"{prompts[n][:60]} and more", hashes[n].tobytes()) for n in range(500)]
+    rows = [("bench", prompt, names(1, 32)[0], phash) for prompt, phash in shown]
+    write(pl.DataFrame(rows, schema=HELD_OUT, orient="row"), ingest / "held_out.parquet", HELD_OUT)
+    build_processor(corpus(0, lines=300), image_size=64, vocab_size=450).save_pretrained(folder / "data/base/reasoner")
+    params = YAML(typ="safe").load((ROOT / "profiles" / "world.yaml").read_text())
+    params["filter"] |= {
+        "copies": {"bench": 8},
+        "splits": {"train": 0.9, "val": 0.05, "test": 0.05},
+        "max_component": 0.9,
+    }
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def _hex(rng: np.random.Generator, count: int, length: int) -> list[str]:
+    """`count` names of `length` random bytes each, in hexadecimal."""
+    text = rng.bytes(count * length).hex()
+    return [text[at : at + 2 * length] for at in range(0, len(text), 2 * length)]
+
+
+def run(folder: Path, *arguments: str) -> tuple[float, int]:
+    """Seconds and peak of resident memory (bytes) of a Python process in `folder`."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], cwd=folder, env=_environment(), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status != 0:
+        raise SystemExit(f"{' '.join(arguments)} ended with {status}")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def output(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=_environment(), check=True, capture_output=True)
+    return done.stdout.decode().splitlines()[-1]
+
+
+def within(folder: Path) -> float:
+    """Seconds of the stage without the process's start and imports, which do not grow: the least of three."""
+    return min(float(output(folder, "-m", "benchmarks.votes", "body")) for _ in range(3))
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def digest(folder: Path) -> str:
+    return sha256(b"".join(path.read_bytes() for path in sorted(folder.iterdir()))).hexdigest()
+
+
+def body() -> None:
+    import polars as pl
+    import scipy.sparse.csgraph  # noqa: F401
+
+    from stages.filter import main as stage_filter
+
+    pl.DataFrame({"a": [1]}).sort("a")
+    started = time.perf_counter()
+    stage_filter()
+    print(time.perf_counter() - started)
+
+
+def scan() -> None:
+    """Read every column of the votes, once."""
+    import polars as pl
+
+    pl.read_parquet("data/ingest/votes.parquet")
+
+
+def in_pandas() -> None:
+    """The filter's steps as people write them in pandas, with crowd-kit's one-coin Dawid-Skene."""
+    import pandas as pd
+    from crowdkit.aggregation import OneCoinDawidSkene
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    votes = pd.read_parquet("data/ingest/votes.parquet")
+    votes = votes.sort_values(["voted_at", "vote_id"])
+    repeated = votes.duplicated(["pair_id", "annotator_id"], keep="last")
+    drops = [votes.loc[repeated, ["vote_id"]].assign(reason="repeated_vote")]
+    votes = votes[~repeated]
+
+    def fit(rows: "pd.DataFrame") -> "OneCoinDawidSkene":
+        decided = rows[rows["choice"].isin(["a", "b"])]
+        renamed = decided.rename(columns={"pair_id": "task", "annotator_id": "worker", "choice": "label"})
+        return OneCoinDawidSkene(n_iter=100).fit(renamed[["task", "worker", "label"]])
+
+    model = fit(votes)
+    decided = votes[votes["choice"].isin(["a", "b"])]
+    voters = pd.DataFrame(
+        {
+            "n_votes": votes.groupby("annotator_id").size(),
+            "n_decided": decided.groupby("annotator_id").size(),
+            "left_share": (decided["choice"] == "a").groupby(decided["annotator_id"]).mean(),
+            "accuracy": model.skills_,
+        }
+    )
+    gaps = votes.sort_values(["annotator_id", "voted_at"]).groupby("annotator_id")["voted_at"].diff().dt.total_seconds()
+    voters["seconds"] = gaps[gaps <= 600].groupby(votes["annotator_id"]).median()
+    side = np.maximum(voters["left_share"], 1 - voters["left_share"])
+    voters["flagged"] = (voters["n_decided"] >= 20) & ((side > 0.95) | (voters["accuracy"] < 0.55))
+    bad = votes["annotator_id"].isin(voters.index[voters["flagged"]])
+    drops.append(votes.loc[bad, ["vote_id"]].assign(reason="voter_flagged"))
+    votes = votes[~bad]
+    p_a = fit(votes).probas_["a"]
+    facts = ["prompt_id", "prompt", "image_a", "image_b", "model_a", "model_b", "source"]
+    pairs = votes.groupby("pair_id")[facts].first()
+    counts = votes.pivot_table(index="pair_id", columns="choice", values="count", aggfunc="sum", fill_value=0)
+    pairs = pairs.join(counts).join(p_a.rename("p_a"))
+    pairs["n_votes"] = pairs[["a", "b", "tie"]].sum(axis=1)
+    tie = (pairs["tie"] > pairs[["a", "b"]].max(axis=1)) | (pairs["p_a"] == 0.5)
+    pairs["label"] = np.where(tie, "tie", np.where(pairs["p_a"] > 0.5, "a", "b"))
+    pairs["tie_rate"] = pairs["tie"] / pairs["n_votes"]
+    pairs["agreement"] = pairs[["a", "b"]].max(axis=1) / pairs[["a", "b"]].sum(axis=1)
+    rules = {
+        "prompt_too_long": pairs["prompt"].str.len() > 300,
+        "same_image": pairs["image_a"] == pairs["image_b"],
+        "too_few_votes": ~tie & (pairs["a"] + pairs["b"] < 3),
+        "low_margin": ~tie & ((pairs["p_a"] - 0.5).abs() < 0.1),
+    }
+    for reason, condition in rules.items():
+        gone = condition.reindex(pairs.index)
+        drops.append(pairs[gone].reset_index()[["pair_id"]].assign(reason=reason))
+        pairs = pairs[~gone]
+    nodes = pd.factorize(pd.concat([pairs["prompt_id"], pairs["image_a"], pairs["image_b"]]))[0].reshape(3, -1)
+    ends = np.concatenate([nodes[0], nodes[0]]), np.concatenate([nodes[1], nodes[2]])
+    size = nodes.max() + 1
+    component = connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(size, size)))[1][nodes[0]]
+    first = pairs.groupby(component)["prompt_id"].min()
+    place = first.map(lambda name: sha256(f"7:{name}".encode()).hexdigest()).rank(pct=True)
+    pairs["split"] = pd.cut(place, [0, 0.9, 0.95, 1], labels=["train", "val", "test"])[component].to_numpy()
+    pairs.to_parquet("pandas-pairs.parquet")
+    voters.to_parquet("pandas-voters.parquet")
+    pd.concat(drops).to_parquet("pandas-drops.parquet")
+
+
+def against_crowdkit() -> None:
+    """Dawid-Skene of 1979 on the decided votes, theirs and ours, without smoothing; from data frame to labels."""
+    import pandas as pd
+    import scipy.sparse as sp
+    from crowdkit.aggregation import DawidSkene
+
+    from suasion.votes.reliability import dawid_skene
+
+    votes = pd.read_parquet("data/ingest/votes.parquet", columns=["pair_id", "annotator_id", "choice"])
+    votes = votes[votes["choice"].isin(["a", "b"])].drop_duplicates(["pair_id", "annotator_id"])
+    votes.columns = ["task", "worker", "label"]
+
+    def ours() -> Any:
+        pair, tasks = pd.factorize(votes["task"])
+        voter, workers = pd.factorize(votes["worker"])
+        for_a = (votes["label"] == "a").to_numpy()
+        shape = (len(tasks), len(workers))
+        ones = np.ones(len(votes))
+        answers = [sp.coo_array((ones[own], (pair[own], voter[own])), shape=shape).tocsr() for own in (for_a, ~for_a)]
+        return answers, pd.Series(dawid_skene(answers, smoothing=0.0).posterior[:, 0], index=tasks)
+
+    started = time.perf_counter()
+    model = DawidSkene(n_iter=100).fit(votes)
+    theirs = time.perf_counter() - started
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        answers, mine = ours()
+        seconds.append(time.perf_counter() - started)
+    other = model.probas_["a"].reindex(mine.index)
+    differ = (mine > 0.5) != (other > 0.5)
+    likelihood = [likelihood_of(answers, posterior.to_numpy()) for posterior in (mine, other)]
+    found = {
+        "crowdkit_dawid_skene_seconds": round(theirs, 2),
+        "dawid_skene_seconds": round(statistics.median(seconds), 3),
+        "dawid_skene_speedup": round(theirs / statistics.median(seconds), 1),
+        "label_agreement": round(float(1 - differ.mean()), 6),
+        "labels_that_differ": int(differ.sum()),
+        "their_largest_margin_there": round(float((other[differ] - 0.5).abs().max()), 9) if differ.any() else 0.0,
+        "log_likelihood": round(likelihood[0], 3),
+        "crowdkit_log_likelihood": round(likelihood[1], 3),
+    }
+    print(json.dumps(found))
+
+
+def likelihood_of(answers: list[Any], p_a: np.ndarray) -> float:
+    """Log likelihood of the votes under the tables and prior that a posterior gives (the model's M step)."""
+    posterior = np.stack([p_a, 1 - p_a], axis=1)
+    counts = np.stack([matrix.T @ posterior for matrix in answers], axis=2)  # (voters, truths, answers)
+    tables = np.maximum(counts / np.maximum(counts.sum(axis=2, keepdims=True), 1e-300), 1e-10)
+    logs = np.log(tables)
+    joint = np.log(posterior.mean(axis=0)) + sum(matrix @ logs[:, :, at] for at, matrix in enumerate(answers))
+    return float(np.logaddexp(joint[:, 0], joint[:, 1]).sum())
+
+
+PARTS = {"scan": scan, "pandas": in_pandas, "dawid-skene": against_crowdkit, "body": body}
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    PARTS.get(sys.argv[1] if len(sys.argv) > 1 else "", main)()

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from suasion.records import DROP, HELD_OUT, IMAGE, PAIR, SPLIT, VOTE, VOTER, read, write
+from suasion.records import DROP, HELD_OUT, IMAGE, PAIR, VOTE, VOTER, read, write
 from suasion.stage import publish, stage
 from suasion.votes.budget import image_tokens, over_budget
 from suasion.votes.filter import filter_votes
-from suasion.votes.splits import LOCK, locks_of, read_lock
+from suasion.votes.splits import LOCK, read_lock
 
 INGEST, PROCESSOR = Path("data/ingest"), Path("data/base/reasoner")
 
@@ -35,7 +35,6 @@ def main() -> None:
         write(filtered.pairs, out / "pairs.parquet", PAIR)
         write(filtered.voters, out / "voters.parquet", VOTER)
         write(filtered.drops, out / "drops.parquet", DROP)
-        write(locks_of(filtered.pairs), out / "splits.parquet", SPLIT)
         summary = filtered.summary
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         kept = ", ".join(f"{count} {split}" for split, count in summary["splits"].items())

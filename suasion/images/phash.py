@@ -8,7 +8,6 @@ colours for one. Given up: crops, mirrors and rotations; they change the hash.
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 BYTES = 24
 BITS = 8 * BYTES
@@ -20,6 +19,8 @@ _COLOUR_LEVELS = np.array([-24.0, -8.0, 8.0, 24.0])  # Cb and Cr around neutral
 
 def phash(image: Image.Image) -> bytes:
     """The hash of `image` (any mode and size), `BYTES` long; transparent pixels count as white."""
+    from scipy.fft import dctn  # who only compares hashes need not wait for it
+
     small = _flat(image).convert("YCbCr")
     luma, *colours = np.moveaxis(np.asarray(small, dtype=np.float64), 2, 0)
     low = np.round(dctn(luma, norm="ortho")[:8, :8].ravel() / _GREY_STEP)

@@ -8,11 +8,11 @@ processors that count image tokens in another way.
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from suasion.errors import SuasionError
@@ -23,11 +23,11 @@ _MARKS = ("<|vision_start|>", "<|vision_end|>")
 
 
 def over_budget(
-    prompts: Sequence[str], image_tokens: np.ndarray, processor: Path, *, limit: int
+    prompts: pl.Series, image_tokens: np.ndarray, processor: Path, *, limit: int
 ) -> "tuple[np.ndarray, np.ndarray]":
     """Which prompts (n,) take more than `limit` tokens with their `image_tokens` (n,), and those tokens (n,) int64.
 
-    A token of the tokenizer is at least one byte, so what is short enough in bytes is not encoded; its count is -1.
+    A token is at least one byte, so what is short enough in bytes is not encoded; its count is -1.
 
     Raises:
         SuasionError: a file of the processor is missing or not what it should be.
@@ -41,14 +41,22 @@ def over_budget(
         raise SuasionError(
             f"the processor does not load: {error}", where=str(processor), do="run the stage base again: dvc repro base"
         ) from error
-    texts = [before + prompt_text(prompt) + after for prompt in prompts]
-    # Normalisation of Unicode can lengthen a text, threefold at the very most.
-    most = np.fromiter((3 * len(text.encode()) for text in texts), np.int64, len(texts)) + image_tokens
-    tokens = np.full(len(texts), -1, dtype=np.int64)
-    long = np.flatnonzero(most > limit)
-    found = tokenizer.encode_batch([texts[at] for at in long], add_special_tokens=False)
-    placeholders = before.count("<|image_pad|>")
-    tokens[long] = [len(encoding.ids) - placeholders for encoding in found] + image_tokens[long]
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    # Special tokens cut the text: what stands beyond those next to the prompt has the same tokens for every prompt.
+    start, end = before.rfind("|>") + 2, after.find("<|")
+    fixed = count(before[:start]) + count(after[end:]) - before.count("<|image_pad|>")
+    size = prompts.str.len_bytes().to_numpy().astype(np.int64) + len((before[start:] + after[:end]).encode())
+    size[(prompts.str.len_bytes() != prompts.str.len_chars()).to_numpy()] *= (
+        3  # the most that normalisation lengthens it
+    )
+    tokens = np.full(len(prompts), -1, dtype=np.int64)
+    long = np.flatnonzero(size + fixed + image_tokens > limit)
+    texts = [before[start:] + prompt_text(prompt) + after[:end] for prompt in prompts.gather(long)]
+    found = [len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    tokens[long] = found + image_tokens[long] + fixed
     return tokens > limit, tokens
 
 
@@ -59,9 +67,9 @@ def image_tokens(width: np.ndarray, height: np.ndarray, processor: Path, *, max_
         SuasionError: the processor's settings are missing.
     """
     settings = _image_settings(processor)
-    sizes, at = np.unique(np.stack([width, height], axis=1), axis=0, return_inverse=True)
-    tokens = [_tokens(*_shrunk(int(wide), int(high), max_side), **settings) for wide, high in sizes]
-    return np.array(tokens, dtype=np.int64)[at.ravel()] if tokens else np.zeros(0, np.int64)
+    sizes, at = np.unique(width.astype(np.int64) << 32 | height.astype(np.int64), return_inverse=True)
+    tokens = [_tokens(*_shrunk(int(size) >> 32, int(size) & 0xFFFFFFFF, max_side), **settings) for size in sizes]
+    return np.array(tokens, dtype=np.int64)[at]
 
 
 def _template(processor: Path) -> tuple[str, str]:
@@ -73,8 +81,8 @@ def _template(processor: Path) -> tuple[str, str]:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     rendered = environment.from_string(source).render(messages=reasoner_messages(_PLACE), add_generation_prompt=True)
     before, found, after = rendered.partition(_PLACE)
-    if not found or not all(mark in before for mark in _MARKS):
-        raise ValueError("the chat template shows no images before the prompt")
+    if not found or not all(mark in before for mark in _MARKS) or "<|" not in after:
+        raise ValueError("the chat template shows no images before the prompt, or no end of the turn after it")
     return before, after
 
 

@@ -95,17 +95,18 @@ def _exchange(facts: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
 
 def last_votes(cast: Cast) -> tuple[Cast, Cast]:
     """One vote per known person and pair, the last by `voted_at`, then `vote_id`; and the ones before."""
-    known = cast.voter < len(cast.names)
-    key = pl.Series(np.where(known, cast.pair * len(cast.names) + cast.voter, -1 - np.arange(len(known))))
-    again = key.is_duplicated()
-    before = np.zeros(len(known), dtype=bool)
-    if again.any():
-        row = np.flatnonzero(again.to_numpy())
-        table = pl.DataFrame(
-            {"row": row, "key": key.gather(row), "at": cast.voted_at.gather(row), "id": cast.vote_id.gather(row)}
-        )
-        table = table.sort("key", "at", "id", nulls_last=False)
-        before[table.filter(pl.col("key") == pl.col("key").shift(-1))["row"].to_numpy()] = True
+    known = np.flatnonzero(cast.voter < len(cast.names))
+    key = cast.pair[known] * len(cast.names) + cast.voter[known]
+    before = np.zeros(len(cast.pair), dtype=bool)
+    ordered = np.sort(key)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        row = known[np.isin(key, twice)]
+        columns = {"row": row, "pair": cast.pair[row], "voter": cast.voter[row]}
+        table = pl.DataFrame(columns | {"at": cast.voted_at.gather(row), "id": cast.vote_id.gather(row)})
+        table = table.sort("pair", "voter", "at", "id", nulls_last=False)
+        same = (pl.col("pair") == pl.col("pair").shift(-1)) & (pl.col("voter") == pl.col("voter").shift(-1))
+        before[table.filter(same)["row"].to_numpy()] = True
         return cast.only(~before), cast.only(before)
     return cast, cast.only(before)
 

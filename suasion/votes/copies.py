@@ -84,10 +84,11 @@ def _within(words: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.nd
     spread = np.unpackbits(words.view(np.uint8).reshape(len(words), BYTES), axis=1)[:, _SHUFFLED]
     found = [(np.zeros(0, np.int64),) * 3]
     for band in np.array_split(np.arange(BITS), most + 1):
-        key = np.zeros(len(words), dtype=np.uint64)
-        for bit in band[:64]:
-            key = (key << np.uint64(1)) | spread[:, bit]
-        order = np.argsort(key, kind="stable")
+        packed = np.zeros((len(words), 8), dtype=np.uint8)
+        bits = np.packbits(spread[:, band[:64]], axis=1)
+        packed[:, : bits.shape[1]] = bits
+        key = packed.view(np.uint64).ravel()
+        order = np.argsort(key)
         key = key[order]
         here, step = np.arange(len(key)), 1
         while len(here := here[here + step < len(key)]):
@@ -107,12 +108,12 @@ def shared_run(prompts: pl.Series, held_out: pl.Series, *, words: int) -> np.nda
     """
     if held_out.is_empty():
         return np.zeros(len(prompts), dtype=bool)
-    rows, runs = _runs(pl.concat([prompts, held_out]), words)
-    known = rows >= len(prompts)
+    each = prompts.unique()  # pairs share prompts
+    rows, runs = _runs(pl.concat([each, held_out]), words)
+    known = rows >= len(each)
     hits = np.isin(runs[~known], np.unique(runs[known]))
-    found = np.zeros(len(prompts), dtype=bool)
-    found[rows[~known][hits]] = True
-    return found
+    met = each.gather(np.unique(rows[~known][hits]))
+    return prompts.is_in(met.implode()).to_numpy()
 
 
 def _runs(prompts: pl.Series, size: int) -> tuple[np.ndarray, np.ndarray]:

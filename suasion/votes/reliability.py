@@ -50,9 +50,7 @@ def shares(votes: Votes) -> Estimate:
 
     A voter is right where the vote is with the majority, which it is part of: with few votes on a pair that flatters.
     """
-    for_a = np.bincount(votes.pair, votes.weight * votes.chose_a, minlength=votes.pairs)
-    total = np.bincount(votes.pair, votes.weight, minlength=votes.pairs)
-    p_a = (for_a + 0.5) / (total + 1.0)
+    p_a = _shares(votes)
     return Estimate(p_a, _accuracy(_signed(votes).T.tocsr(), _cast(votes), _hard(p_a)))
 
 
@@ -64,7 +62,7 @@ def one_coin(votes: Votes) -> Estimate:
     """
     signed, cast = _signed(votes), _cast(votes)
     by_voter = signed.T.tocsr()
-    p_a = shares(votes).p_a
+    p_a = _shares(votes)
     for _ in range(_ROUNDS):
         accuracy = _accuracy(by_voter, cast, p_a)
         before, p_a = p_a, _logistic(signed @ (np.log(accuracy) - np.log1p(-accuracy)))
@@ -188,8 +186,11 @@ def _raise_scores(
 
 def _matrix(votes: Votes, values: np.ndarray, only: "np.ndarray | slice" = slice(None)) -> "sp.csr_array":
     """`values` of the votes `only` as a sparse matrix (pairs, voters); those of one voter on one pair are added."""
-    at = (votes.pair[only], votes.voter[only])
-    return sp.coo_array((values[only], at), shape=(votes.pairs, votes.voters)).tocsr()
+    pair, voter, values, shape = votes.pair[only], votes.voter[only], values[only], (votes.pairs, votes.voters)
+    if (np.diff(pair) < 0).any():
+        return sp.coo_array((values, (pair, voter)), shape=shape).tocsr()
+    ends = np.cumsum(np.bincount(pair, minlength=votes.pairs))  # side by side already: no need to sort them again
+    return sp.csr_array((values, voter.astype(np.int32), np.append(0, ends).astype(np.int32)), shape=shape)
 
 
 def _signed(votes: Votes) -> "sp.csr_array":
@@ -205,6 +206,13 @@ def _accuracy(by_voter: "sp.csr_array", cast: np.ndarray, p_a: np.ndarray) -> np
     right = 0.5 * cast + by_voter @ (p_a - 0.5)
     accuracy: np.ndarray = (right + PRIOR_RIGHT) / (cast + PRIOR_RIGHT + PRIOR_WRONG)
     return accuracy
+
+
+def _shares(votes: Votes) -> np.ndarray:
+    for_a = np.bincount(votes.pair, votes.weight * votes.chose_a, minlength=votes.pairs)
+    total = np.bincount(votes.pair, votes.weight, minlength=votes.pairs)
+    share: np.ndarray = (for_a + 0.5) / (total + 1.0)
+    return share
 
 
 def _hard(p_a: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +50,7 @@ def test_the_count_is_the_processors(
     images = image_tokens(wide, high, folder, max_side=max_side).sum(keepdims=True)
     wanted = counted(processor, prompt, sizes, max_side)
     for limit in (1, wanted - 1, wanted):
-        over, tokens = over_budget([prompt], images, folder, limit=limit)
+        over, tokens = over_budget(pl.Series([prompt]), images, folder, limit=limit)
         assert over[0] == (wanted > limit)
         assert tokens[0] in ({wanted} if over[0] else {wanted, -1})
 
@@ -57,6 +58,6 @@ def test_the_count_is_the_processors(
 def test_a_damaged_processor_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(SuasionError, match="the processor does not load"):
-        over_budget(["x"], np.array([1]), tmp_path, limit=1)
+        over_budget(pl.Series(["x"]), np.array([1]), tmp_path, limit=1)
     with pytest.raises(SuasionError, match="no settings of an image processor"):
         image_tokens(np.array([8]), np.array([8]), tmp_path, max_side=8)
