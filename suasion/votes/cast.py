@@ -53,10 +53,7 @@ def number(votes: pl.DataFrame) -> Cast:
 
     Where people saw a pair in both orders, its A is the image of the smaller hash, and what they chose is turned to that.
     """
-    in_order = (pl.col("pair_id") > pl.col("pair_id").shift()) | (
-        (pl.col("pair_id") == pl.col("pair_id").shift()) & (pl.col("vote_id") > pl.col("vote_id").shift())
-    )
-    if not votes.select(in_order.all()).item():
+    if not votes["pair_id"].is_sorted():
         votes = votes.sort("pair_id", "vote_id")
     pair = votes["pair_id"].rle_id().to_numpy()
     first = np.flatnonzero(np.diff(pair, prepend=-1)) if len(pair) else np.zeros(0, np.int64)
@@ -98,10 +95,10 @@ def last_votes(cast: Cast) -> tuple[Cast, Cast]:
     known = np.flatnonzero(cast.voter < len(cast.names))
     key = cast.pair[known] * len(cast.names) + cast.voter[known]
     before = np.zeros(len(cast.pair), dtype=bool)
-    ordered = np.sort(key)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        row = known[np.isin(key, twice)]
+    order = np.argsort(key, kind="stable")  # nearly in order already, which a stable sort makes use of
+    again = np.append(False, np.diff(key[order]) == 0)
+    if again.any():
+        row = known[order[again | np.append(again[1:], False)]]
         columns = {"row": row, "pair": cast.pair[row], "voter": cast.voter[row]}
         table = pl.DataFrame(columns | {"at": cast.voted_at.gather(row), "id": cast.vote_id.gather(row)})
         table = table.sort("pair", "voter", "at", "id", nulls_last=False)

@@ -12,10 +12,8 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from suasion.images.phash import BITS, BYTES
-
-_SHUFFLED = np.random.default_rng(0).permutation(BITS)
-"""Bands take bits from everywhere: the colour bits of grey pictures alone would put them all in one bucket."""
+from suasion.images.phash import BYTES
+from suasion.records import HELD_OUT
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,21 +27,14 @@ def cluster_images(images: pl.DataFrame, held_out: pl.DataFrame | None, limit: i
     """`sha256, cluster, width, height, held_out` of every row of `images`, in its order.
 
     `images` is an index (`records.IMAGE`) with a column `bits` as of `clusters`; `held_out` (`records.HELD_OUT`) are evaluation
-    sets, whose images count as copies up to `limit` bits. Images of equal bytes or in one chain of copies have one number.
+    sets, whose images count as copies up to `limit` bits. Images in one chain of copies have one number.
     """
-    table = images.select("sha256", "phash", "bits", evaluated=pl.lit(value=False))
-    if held_out is not None:
-        shown = held_out.drop_nulls(["sha256", "phash"]).unique("sha256").sort("sha256")
-        others = shown.select("sha256", "phash", bits=pl.lit(limit, pl.Int64), evaluated=pl.lit(value=True))
-        table = pl.concat([table, others])
-    near = clusters(as_rows(table["phash"].to_list()), table["bits"].to_numpy())
-    name, evaluated = table["sha256"].rank("dense").to_numpy().astype(np.int64), table["evaluated"].to_numpy()
-    first = np.zeros(name.max(initial=0) + 1, dtype=np.int64)
-    first[name[::-1]] = near[::-1]
-    cluster = first[name]
-    met = np.isin(cluster, np.concatenate([cluster[evaluated], near[evaluated]]))
+    shown = pl.DataFrame(schema=HELD_OUT) if held_out is None else held_out.drop_nulls(["sha256", "phash"])
+    hashes = as_rows([*images["phash"], *shown["phash"]])
+    cluster = clusters(hashes, np.append(images["bits"].to_numpy(), np.full(shown.height, limit)))
     size = images.height
-    return images.select("sha256", "width", "height").with_columns(cluster=cluster[:size], held_out=met[:size])
+    met = pl.Series(np.isin(cluster[:size], cluster[size:])) | images["sha256"].is_in(shown["sha256"].implode())
+    return images.select("sha256", "width", "height").with_columns(cluster=cluster[:size], held_out=met)
 
 
 def clusters(hashes: np.ndarray, bits: np.ndarray) -> np.ndarray:
@@ -81,13 +72,12 @@ def close(hashes: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _within(words: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs of rows of `words` (n, 3) uint64 that are at most `most` bits apart, and how far; some more than once."""
-    spread = np.unpackbits(words.view(np.uint8).reshape(len(words), BYTES), axis=1)[:, _SHUFFLED]
     found = [(np.zeros(0, np.int64),) * 3]
-    for band in np.array_split(np.arange(BITS), most + 1):
-        packed = np.zeros((len(words), 8), dtype=np.uint8)
-        bits = np.packbits(spread[:, band[:64]], axis=1)
-        packed[:, : bits.shape[1]] = bits
-        key = packed.view(np.uint64).ravel()
+    for band in np.array_split(np.arange(64, dtype=np.uint64), most + 1):
+        # A band has bits of all three words: the colour bits of grey pictures alone would put them all in one bucket.
+        width, mask = np.uint64(len(band)), np.uint64((1 << len(band)) - 1)
+        first, second, third = ((words[:, at] >> band[0]) & mask for at in range(3))
+        key = ((first << width | second) << width | third) if 3 * width <= 64 else first
         order = np.argsort(key)
         key = key[order]
         here, step = np.arange(len(key)), 1
