@@ -54,3 +54,37 @@ def compare(
     else:
         print(f"people prefer {name} (image {'1' if found.choice == 'a' else '2'})")
     print(f"because: {found.explanation or found.completion}")
+
+
+@app.command()
+def profile(
+    path: Annotated[
+        str, typer.Argument(help="Votes: a CSV, Parquet or JSON (lines) file, a pattern, s3://..., hub:...")
+    ],
+    name: Annotated[str, typer.Option(help="What to call the profile and these votes.")],
+    images: Annotated[str | None, typer.Option(help="Where image paths start; left out: beside the votes.")] = None,
+    base: Annotated[str, typer.Option("--from", help="The profile that gives everything but the data.")] = "avt",
+    column: Annotated[list[str] | None, typer.Option(help="KEY=NAME, what a column holds: prompt=caption.")] = None,
+    value: Annotated[list[str] | None, typer.Option(help="VALUE=MEANING, what a vote says: 0=a.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace a profile of that name.")] = False,
+) -> None:
+    """Look at a votes file, and write a profile that runs on it."""
+    from suasion.votes.profile import make_profile
+
+    try:
+        make_profile(path, name, images=images, base=base, columns=column or [], values=value or [], force=force)
+    except SuasionError as error:
+        fail(error)
+
+
+@app.command()
+def snapshot(
+    profile: Annotated[Path, typer.Argument(help="A profile: profiles/mine.yaml.")],
+) -> None:
+    """Make a profile take new votes: renew its snapshots."""
+    from suasion.votes.profile import renew_snapshots
+
+    try:
+        renew_snapshots(profile)
+    except SuasionError as error:
+        fail(error)

@@ -74,7 +74,7 @@ def read_checked(
 
 @dataclass(frozen=True)
 class FileImage:
-    """An image file, by its path below `root` (a folder or a URL)."""
+    """An image file, by its path below `root` (a folder or a URL); an absolute path may be one that leads below it."""
 
     root: str
     name: str
@@ -93,7 +93,7 @@ class FileImage:
             path = (root / self.name).resolve()
         except ValueError:  # a zero byte
             raise FileNotFoundError(self.name) from None
-        if Path(self.name).is_absolute() or not path.is_relative_to(root) or not path.is_file():
+        if not path.is_relative_to(root) or not path.is_file():
             raise FileNotFoundError(self.name)
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -34,6 +34,7 @@ USUAL = {
 """What values mean, whatever their case, with spaces or hyphens for underscores. Not `0`: it means tie, or the first, or no."""
 
 MEANING = {value: choice for choice, values in USUAL.items() for value in values.split()}
+_SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 NEEDED = {
     "choice": ("prompt", "image_a", "image_b", "choice"),
     "counts": ("prompt", "image_a", "image_b", "count_a", "count_b"),
@@ -54,12 +55,17 @@ def read_votes(settings: TableSource, seed: int) -> Iterator[RawVote | BadRow]:
     root = locate(settings.images) if settings.images is not None else folder_of(path)
     images = [name for name in (columns.image_a, columns.image_b, columns.images) if name is not None]
     check_snapshot(snapshot_of(path, root, images), settings.snapshot, where=path)
-    read = {"choice": _choice, "counts": _counts, "ranking": _ranking}[settings.encoding]
     for where, row in read_checked(path, [str(name) for name in columns.model_dump(exclude_none=True).values()]):
         if isinstance(row, BadRow):
             yield row
         else:
-            yield from read(where, row, settings, root)
+            yield from votes_of(where, row, settings, root)
+
+
+def votes_of(where: str, row: Row, settings: TableSource, root: str) -> Iterator[RawVote | BadRow]:
+    """The judgements of one row, whose images are below `root`."""
+    read = {"choice": _choice, "counts": _counts, "ranking": _ranking}[settings.encoding]
+    return read(where, row, settings, root)
 
 
 def meaning_of(value: Any, choices: Mapping[str, str]) -> str | None:
@@ -71,12 +77,26 @@ def meaning_of(value: Any, choices: Mapping[str, str]) -> str | None:
     return MEANING.get(said.lower().replace(" ", "_").replace("-", "_"))
 
 
+def split_of(value: Any) -> str | None:
+    """The split that a field names, by the names that we have for them."""
+    said = text(value)
+    return None if said is None else _SPLITS.get(said.strip().lower(), said.strip().lower())
+
+
+def chosen_image(row: Row, columns: Columns) -> str | None:
+    """a or b where the choice column holds the very path that one of the image columns holds."""
+    said, first, second = (row.get(name or "") for name in (columns.choice, columns.image_a, columns.image_b))
+    if not isinstance(said, str) or not said or first == second:
+        return None
+    return "a" if said == first else "b" if said == second else None
+
+
 def _choice(where: str, row: Row, settings: TableSource, root: str) -> Iterator[RawVote]:
     columns = settings.columns
     said = row.get(columns.choice or "")
     yield RawVote(
         row=where,
-        choice=meaning_of(said, settings.choices) or text(said) or "",
+        choice=meaning_of(said, settings.choices) or chosen_image(row, columns) or text(said) or "",
         annotator_id=_text(row, columns.annotator_id),
         count=_count(_field(row, columns.count)),
         **_pair(row, columns, root),
@@ -126,7 +146,7 @@ def _facts(row: Row, columns: Columns) -> dict[str, Any]:
     return {
         "weight": number(_field(row, columns.weight)),
         "voted_at": time(_field(row, columns.voted_at)),
-        "source_split": _text(row, columns.split),
+        "source_split": split_of(_field(row, columns.split)),
     }
 
 
