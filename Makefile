@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all lint types lock-check ci flow lock clean
+.PHONY: help install repro test test-all lint types lock-check ci pin flow lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ lock-check: install ## does dvc.lock match dvc.yaml, params.yaml and the code
 
 ci: ## what CI runs
 	@bash .ci/run
+
+pin: install ## keep what the last run put in a split there for ever: splits.lock
+	@$(BIN)/python -m suasion.votes.pin
 
 flow: install ## the same stages as a Prefect flow with retries, on an embedded server
 	@$(BIN)/python -m flows.pipeline

@@ -20,8 +20,8 @@ def main() -> None:
 
         def tokens(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
             sizes = [(pairs[f"width_{side}"].to_numpy(), pairs[f"height_{side}"].to_numpy()) for side in "ab"]
-            of_images = sum(image_tokens(*size, PROCESSOR, max_side=params.shard.max_side) for size in sizes)
-            return over_budget(pairs["prompt"], of_images, PROCESSOR, limit=params.filter.max_prompt_tokens)
+            of_a, of_b = (image_tokens(*size, PROCESSOR, max_side=params.shard.max_side) for size in sizes)
+            return over_budget(pairs["prompt"], of_a + of_b, PROCESSOR, limit=params.filter.max_prompt_tokens)
 
         filtered = filter_votes(
             read(INGEST / "votes.parquet", VOTE),

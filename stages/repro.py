@@ -9,6 +9,8 @@ from pathlib import Path
 from suasion.errors import SuasionError, cli_errors
 from suasion.params import PARAMS, load_params
 from suasion.summary import print_summary
+from suasion.votes.pin import pin_if_votes_changed
+from suasion.votes.splits import LOCK
 
 PROFILES = Path("profiles")
 
@@ -17,6 +19,8 @@ PROFILES = Path("profiles")
 def main() -> None:
     choose_profile(sys.argv[1] if len(sys.argv) > 1 else None)
     params = load_params()
+    if pinned := pin_if_votes_changed():
+        print(f"other votes than in the last run: {pinned} prompts and images are pinned to their splits in {LOCK}")
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     print(f"profile {params.profile}: votes to a released checkpoint, in 12 stages", flush=True)
     code = subprocess.run([sys.executable, "-m", "dvc", "repro"], env=environment, check=False).returncode
