@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_a_file_of_ones_own_becomes_a_profile_that_runs(project: Path, capsys: p
     assert "6 rows, 6 voters, 3 pairs, 3 prompts" in said
     assert "Left image   image_a" in said
     assert "notes        (not used)" in said
-    assert "skip                        1 rows  NOT UNDERSTOOD" in said
+    assert re.search("skip +1 rows +NOT UNDERSTOOD", said)
     assert "make repro PROFILE=mine" in said
     params = load_params(Path("profiles/mine.yaml"))
     (source,) = params.ingest.sources
@@ -101,7 +102,7 @@ def test_zero_and_one_must_be_explained(project: Path) -> None:
 
 def test_a_winner_may_be_named_by_its_path(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_profile(put(rows("img/0.png", "img/1.png", "img/0.png")), "mine", images=None, base="avt")
-    assert "a path                      2 rows  a" in capsys.readouterr().out
+    assert re.search("a path +2 rows +a\n", capsys.readouterr().out)
     counts = ingest(load_params(Path("profiles/mine.yaml")).ingest, project / "out", seed=0)
     assert counts["votes"] == 3
 
@@ -113,7 +114,7 @@ def test_images_elsewhere_are_asked_for_and_found(project: Path) -> None:
     assert "--images FOLDER" in caught.value.do
     make_profile(path, "mine", images="votes/img", base="avt")
     absolute = {"Left image": str(project / "votes/img/0.png"), "Right image": str(project / "votes/img/1.png")}
-    make_profile(put(rows("left", **absolute)), "whole", images=None, base="avt")
+    make_profile(put(rows("left", **absolute), "absolute.csv"), "whole", images=None, base="avt")
     for name in ("mine", "whole"):
         assert ingest(load_params(Path(f"profiles/{name}.yaml")).ingest, project / name, seed=0)["votes"] == 1
 

@@ -241,7 +241,7 @@ def check_snapshot(found: str, wanted: str, where: str) -> None:
         raise SuasionError(
             f"the data have the snapshot {found}, not {wanted}",
             where=where,
-            do=f"if they changed as you wanted, set this source's snapshot in ingest.sources of the profile to {found}",
+            do=f"if they changed as you wanted: suasion snapshot profiles/NAME.yaml, or set this source's snapshot to {found}",
         )
 
 
