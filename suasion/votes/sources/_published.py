@@ -103,8 +103,8 @@ def image(value: Any, root: str, folder: str = "") -> ImageRef:
 
 def split_of(row: str) -> str | None:
     """The split that a file's name says (`validation_unique-00000-of-00001.parquet:7` is val), else None."""
-    words = re.split(r"[^a-z]+", row.rpartition("/")[2].rpartition(":")[0].lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
+    parts = re.split(r"[^a-z]+", row.rpartition("/")[2].rpartition(":")[0].lower())
+    return next((SPLITS[part] for part in parts if part in SPLITS), None)
 
 
 def words(value: Any) -> str:

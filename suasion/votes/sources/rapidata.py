@@ -11,8 +11,8 @@ mapping with one under `votes`, each `{"votedFor": file, "userDetails": {"userSc
 are no voters' ids. Which side a file is on is told by the image's path, else by its model, else by the shares that
 must come out; where none tells, the counts are used. Without records and counts the shares are one judgement.
 
-Given up: country and language, for which the votes table has no column. The question of the preference sets was asked
-without showing the prompt. All files are `train`, which is no split, so the source gives none.
+All files are called `train`, which is no split, so the source gives none. Given up: country and language of the voters,
+for which the votes table has no column.
 """
 
 from collections.abc import Iterator
@@ -94,14 +94,12 @@ def _records(content: dict[str, Any]) -> list[Said]:
 
 
 def _trust(details: Any) -> float:
-    """A voter's trust score; 1 where there is none."""
+    """A voter's trust score; 1 where there is none, 0 (which ingest drops) where it is no number from 0 to 1."""
     if not isinstance(details, dict):
         return 1.0
     scores = details.get("userScores")
-    found = share(details.get("userScore"))
-    if found is None and isinstance(scores, dict):
-        found = share(scores.get("global"))
-    return 1.0 if found is None else found
+    score = details.get("userScore", scores.get("global") if isinstance(scores, dict) else None)
+    return 1.0 if score is None else share(score) or 0.0
 
 
 def _sides(totals: dict[str, float], content: dict[str, Any]) -> dict[str, str]:
@@ -126,8 +124,8 @@ def _side_by_path(file: str, content: dict[str, Any]) -> str:
     """The side of an image with this path, or with this file name where paths differ in their folders."""
     paths: list[list[str]] = []
     for side in ("image1", "image2"):
-        image = content.get(side)
-        inner = image.get("path") if isinstance(image, dict) else image
+        held = content.get(side)
+        inner = held.get("path") if isinstance(held, dict) else held
         paths.append([found for found in (words(content.get(f"{side}_path")), words(inner)) if found])
     for end in (str, lambda path: path.rpartition("/")[2]):
         on = [side for side, known in zip("ab", paths, strict=True) if end(file) in [end(path) for path in known]]

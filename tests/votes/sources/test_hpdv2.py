@@ -103,3 +103,17 @@ def test_columns_of_another_set_are_named(data: Path, read: Any) -> None:
     write(data, "train.json", {"prompt": "a cat", "file_path": ["1.jpg", "2.jpg"], "label": 1})
     with pytest.raises(SuasionError, match="human_preference"):
         read("hpdv2", "HPDv2")
+
+
+def test_images_of_one_name_in_train_and_test_are_two(data: Path, read: Any, picture: Any, settings: Any) -> None:
+    write(data, "train.json", PAIR)
+    write(data, "test.json", RANKING | {"image_path": ["1.jpg", "2.jpg", "3.jpg"]})
+    for number, folder in enumerate(("train", "test")):
+        (data / "HPDv2" / folder).mkdir()
+        (data / "HPDv2" / folder / "1.jpg").write_bytes(picture(number))
+    images = {image.name: image for vote in read("hpdv2", "HPDv2") for image in (vote.image_a, vote.image_b)}
+    assert images["train/1.jpg"].read() == picture(0)
+    assert images["test/1.jpg"].read() == picture(1)
+    before = settings("hpdv2", "HPDv2")
+    (data / "HPDv2" / "test" / "1.jpg").write_bytes(picture(2))
+    assert settings("hpdv2", "HPDv2").snapshot != before.snapshot

@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from suasion.params import Ingest
+from suasion.records import DROP, VOTE
+from suasion.records import read as read_table
+from suasion.votes.ingest import ingest
 from suasion.votes.sources import BadRow, RawVote
 from suasion.votes.sources import _published as published
 
@@ -53,7 +58,7 @@ likely = st.lists(st.integers(0, 3), min_size=2, max_size=2) | st.lists(texts, m
 
 
 @pytest.mark.parametrize(("name", "columns"), LAYOUTS, ids=[f"{name} {columns[-1]}" for name, columns in LAYOUTS])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.data())
 def test_any_row_is_votes_or_bad_rows(
     name: str, columns: tuple[str, ...], data: Path, read: Any, drawn: st.DataObject
@@ -80,6 +85,53 @@ def test_any_row_is_votes_or_bad_rows(
         assert isinstance(one.count, int)
         assert 0 < one.count <= published.MAX_COUNT
         assert 0 <= one.weight <= 1
+
+
+PAIRED = {"prompt": "a cat", "image1": "1.png", "image2": "2.png", "votes_image1": 3, "votes_image2": 1}
+GOOD: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "genai_bench": ("image_generation/test.jsonl", [{"prompt": "a cat", "vote_type": "bothbad_vote"}]),
+    "hpdv2": ("train.json", [{"prompt": "a cat", "file_path": ["1.png", "2.png"], "human_preference": [0, 1]}]),
+    "hpdv3": ("train.json", [{"prompt": "a cat", "path1": "1.png", "path2": "2.png", "choice_dist": [5, 2]}]),
+    "imagereward": (
+        "test.json",
+        [{"id": "1", "prompt": "a cat", "generations": ["1.png", "2.png"], "ranking": [1, 1]}],
+    ),
+    "mmrb2": ("t2i/test.jsonl", [{"pair_id": "1", "prompt_text": "a cat", "chosen": "b"}]),
+    "pickapic": ("data/train.jsonl", [{"caption": "a cat", "label_0": 1.0, "label_1": 0.0, "user_id": 5}]),
+    "rapidata": ("data/train_0001.jsonl", [PAIRED]),
+    "visionprefer": ("train.jsonl", [{"prompt": "a cat", "images": ["1.png", "2.png"], "rank": [2, 1]}]),
+}
+SIDES = {
+    "genai_bench": {"left_image": "1.png", "right_image": "2.png", "left_model": "x", "right_model": "y"},
+    "mmrb2": {"response_a_images": ["1.png"], "response_b_images": ["2.png"]},
+    "pickapic": {"jpg_0": "1.png", "jpg_1": "2.png"},
+}
+
+
+def test_every_source_goes_through_ingest(data: Path, settings: Any, picture: Any) -> None:
+    for name, (file, rows) in GOOD.items():
+        path = data / name / file
+        path.parent.mkdir(parents=True)
+        rows = [row | SIDES.get(name, {}) for row in rows]
+        bad = [{**dict.fromkeys(rows[0]), "id": "nothing else"}]
+        path.write_text(json.dumps(rows + bad) if file.endswith(".json") else "\n".join(map(json.dumps, rows + bad)))
+        for number in (1, 2):
+            (path.parent / f"{number}.png").write_bytes(picture(number))
+    sources = [settings(name, name) for name in GOOD]
+    wanted = Ingest(sources=sources, evaluation_sets=[], max_megapixels=1.0, min_side=16)
+    summary = ingest(wanted, data / "out", seed=0)
+    votes, drops = read_table(data / "out" / "votes.parquet", VOTE), read_table(data / "out" / "drops.parquet", DROP)
+    said = {name: votes.filter(source=name).select("choice", "count").sort("choice").rows() for name in GOOD}
+    assert said["genai_bench"] == [("both_bad", 1)]
+    assert said["imagereward"] == [("tie", 1)]
+    assert said["pickapic"] == [("a", 1)]
+    assert {count for _, count in said["hpdv3"]} == {5, 2}
+    assert said["rapidata"] == [("a", 3), ("b", 1)]
+    assert all(said.values())
+    dropped = {row_id.partition(":")[0] for row_id in drops["id"]}
+    assert dropped == {*GOOD}  # one bad row each
+    assert summary["images"] == 2
+    assert summary["rows"] == summary["votes"] + summary["dropped"] == 18
 
 
 def test_values_that_are_not_what_they_should_be_are_none() -> None:

@@ -90,6 +90,12 @@ def test_records_are_votes_weighed_by_trust(votes: Any) -> None:
     assert said(found) == [("b", 1, 0.78), ("a", 1, 0.3), ("a", 1, 1.0), ("a", 5, 1.0), ("b", 1, 1.0)]
 
 
+@pytest.mark.parametrize("score", [-1, 7, "much"])
+def test_a_trust_that_is_none_is_no_trust(votes: Any, score: Any) -> None:
+    row = {"votes_image1": 1, "votes_image2": 0, "detailed_results": json.dumps([record("1.jpg", score)])}
+    assert said(votes(COUNTS, row | {"image1_path": "1.jpg", "image2_path": "2.jpg"})) == [("a", 1, 0.0)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
