@@ -101,7 +101,10 @@ def _rows(dropped: Mapping[str, int], drops: pl.DataFrame, came: int) -> list[di
 
 def _examples(drops: pl.DataFrame, reason: str) -> list[tuple[str, str]]:
     """The first ids by order, each with its detail where the details differ."""
-    found = drops.filter(pl.col("reason") == reason).select("id", "detail").bottom_k(EXAMPLES, by="id").sort("id")
+    found = (
+        drops.filter(pl.col("reason") == reason).select("id", "detail").unique().bottom_k(EXAMPLES, by=["id", "detail"])
+    )
+    found = found.sort("id", "detail")
     details = [
         detail if len(detail) <= SHOWN else detail[: SHOWN - 1] + "…" for detail in found["detail"].fill_null("")
     ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suasion.listener.local import answer_slot
-from suasion.vlm.chat import END_OF_TURN, parse_completion, reasoner_messages
+from suasion.vlm.chat import parse_completion, reasoner_messages
 from suasion.vlm.generate import Request, complete, complete_with_answers
 from suasion.vlm.inputs import prompt_inputs, render
 from suasion.world.scenes import draw, random_scene
@@ -17,35 +17,8 @@ SETTINGS: dict[str, Any] = {"max_new_tokens": 24, "batch_size": 3}
 @pytest.fixture
 def requests() -> list[Request]:
     rng = np.random.default_rng(0)
-    prompts = [
-        "one red circle",
-        "two blue not green squares top left",
-        "a star",
-        "three circles",
-        "one star and a ring",
-    ]
+    prompts = ["one star", "two not three star", "one star", "three one two star", "two star"]
     return [Request(text, *(draw(random_scene(rng, groups=1), rng, size=32) for _ in "ab")) for text in prompts]
-
-
-@pytest.fixture
-def talker(processor: Any, tiny_model: Callable[..., Any], requests: list[Request]) -> Any:
-    """A random model, taught in a few steps to say something of the grammar, and still unsure which answer to give."""
-    model = tiny_model()
-    tokenizer = processor.tokenizer
-    replies = [f"<think> image {n} of 2 </think><answer> {1 + n % 2} </answer>{END_OF_TURN}" for n in range(5)]
-    texts = [render(processor, reasoner_messages(r.prompt), reply) for r, reply in zip(requests, replies, strict=True)]
-    batch = prompt_inputs(processor, texts, [(r.first, r.second) for r in requests], torch.device("cpu"))
-    labels = torch.full_like(batch["input_ids"], -100)
-    for row, reply in enumerate(replies):
-        size = len(tokenizer(reply, add_special_tokens=False)["input_ids"])
-        labels[row, -size:] = batch["input_ids"][row, -size:]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(60):
-        loss = model(**batch, labels=labels).loss
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return model.eval()
 
 
 def test_watching_changes_no_completion(
