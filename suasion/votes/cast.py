@@ -111,15 +111,20 @@ def last_votes(cast: Cast) -> tuple[Cast, Cast]:
 def estimate(cast: Cast, method: str) -> Estimate:
     """The posterior of every pair and the accuracy of every voter, the last of them all who are not known.
 
-    `method` is one of `filter.labels`; ties are left out, and majority alone takes no account of trust scores.
+    `method` is one of `filter.labels`; ties are left out, and majority alone takes no account of trust scores. Where as
+    many people tie as are for either side there may be nothing to be right about: such a pair says nothing of its voters.
     """
     decided = cast.choice <= B
+    sides = [np.bincount(cast.pair[cast.choice == side], minlength=cast.facts.height) for side in (A, B)]
+    ties = np.bincount(cast.pair[~decided], minlength=cast.facts.height)
+    open_ = ties >= np.maximum(*sides)
     weight = cast.count * (1.0 if method == "majority" else cast.weight)
     votes = Votes(
         pair=cast.pair[decided],
         voter=cast.voter[decided],
         chose_a=cast.choice[decided] == A,
         weight=weight[decided].astype(np.float64),
+        telling=~open_[cast.pair[decided]],
         pairs=cast.facts.height,
         voters=len(cast.names) + 1,
     )

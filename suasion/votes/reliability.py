@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-PRIOR_RIGHT, PRIOR_WRONG = 4.0, 2.0
+PRIOR_RIGHT, PRIOR_WRONG = 2.0, 1.0
 """Votes that every voter is taken to have cast before: one with few votes counts as right two times in three."""
 
 _ROUNDS = 100
@@ -34,6 +34,7 @@ class Votes(NamedTuple):
     voter: np.ndarray  # (n,) int, from 0
     chose_a: np.ndarray  # (n,) bool
     weight: np.ndarray  # (n,) float64: how many judgements a vote stands for, times the source's trust
+    telling: np.ndarray  # (n,) bool: says something of its voter; not where most people see no difference
     pairs: int
     voters: int
 
@@ -51,7 +52,7 @@ def shares(votes: Votes) -> Estimate:
     A voter is right where the vote is with the majority, which it is part of: with few votes on a pair that flatters.
     """
     p_a = _shares(votes)
-    return Estimate(p_a, _accuracy(_signed(votes).T.tocsr(), _cast(votes), _hard(p_a)))
+    return Estimate(p_a, _accuracy(_by_voter(votes), _cast(votes), _hard(p_a)))
 
 
 def one_coin(votes: Votes) -> Estimate:
@@ -60,8 +61,7 @@ def one_coin(votes: Votes) -> Estimate:
     With s the votes' weights, positive for A, the log odds of a pair are s @ logit(accuracy), and the right votes of a voter
     half the votes cast plus s.T @ (p_a - 1/2): a round costs two products with one sparse matrix.
     """
-    signed, cast = _signed(votes), _cast(votes)
-    by_voter = signed.T.tocsr()
+    signed, by_voter, cast = _signed(votes), _by_voter(votes), _cast(votes)
     p_a = _shares(votes)
     for _ in range(_ROUNDS):
         accuracy = _accuracy(by_voter, cast, p_a)
@@ -77,10 +77,11 @@ def confusion(votes: Votes, *, smoothing: float = 1.0) -> Estimate:
     `smoothing` is what every voter is taken to have answered before: twice as many right answers as wrong ones of either
     truth. At 0 it is the model of 1979.
     """
-    answers = [_matrix(votes, votes.weight, votes.chose_a), _matrix(votes, votes.weight, ~votes.chose_a)]
-    found = dawid_skene(answers, smoothing=smoothing)
-    p_a = found.posterior[:, 0]
-    return Estimate(p_a, _accuracy(_signed(votes).T.tocsr(), _cast(votes), p_a))
+    sides = (votes.chose_a, ~votes.chose_a)
+    answers = [_matrix(votes, votes.weight, side) for side in sides]
+    by_voter = [_matrix(votes, votes.weight, side & votes.telling).T.tocsr() for side in sides]
+    p_a = dawid_skene(answers, by_voter, smoothing=smoothing).posterior[:, 0]
+    return Estimate(p_a, _accuracy(_by_voter(votes), _cast(votes), p_a))
 
 
 class DawidSkene(NamedTuple):
@@ -92,14 +93,20 @@ class DawidSkene(NamedTuple):
     log_likelihood: float
 
 
-def dawid_skene(answers: "list[sp.csr_array]", *, smoothing: float = 1.0, rounds: int = _ROUNDS) -> DawidSkene:
+def dawid_skene(
+    answers: "list[sp.csr_array]",
+    by_voter: "list[sp.csr_array] | None" = None,
+    *,
+    smoothing: float = 1.0,
+    rounds: int = _ROUNDS,
+) -> DawidSkene:
     """Expectation maximisation of Dawid and Skene (1979) from the shares of the answers.
 
-    `answers` holds one sparse matrix (pairs, voters) of weights for each of the K answers. Pairs without votes keep the
-    prior.
+    `answers` holds one sparse matrix (pairs, voters) of weights for each of the K answers, `by_voter` the same (voters, pairs)
+    where not all of them tell something of the voter. Pairs without votes keep the prior.
     """
     kinds = len(answers)
-    by_voter = [matrix.T.tocsr() for matrix in answers]
+    by_voter = by_voter or [matrix.T.tocsr() for matrix in answers]
     ones = np.ones(answers[0].shape[0])
     cast = np.stack([matrix @ ones for matrix in by_voter])  # (answers, voters)
     totals = np.stack([matrix @ np.ones(matrix.shape[1]) for matrix in answers], axis=1)
@@ -152,10 +159,11 @@ def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, sid
         look = looks[votes.voter]
         looked = look * logistic
         looked = weight * looked / (looked + (1 - look) * blind)
-        sums = np.bincount(votes.voter, looked, minlength=votes.voters)
+        told = looked * votes.telling
+        sums = np.bincount(votes.voter, told, minlength=votes.voters)
         looks = (sums + PRIOR_RIGHT) / (cast + PRIOR_RIGHT + PRIOR_WRONG)
         if side_bias:
-            rest = weight - looked
+            rest = weight * votes.telling - told
             blind_a = np.bincount(votes.voter, rest * votes.chose_a, minlength=votes.voters)
             left = (blind_a + 2.0) / (np.maximum(cast - sums, 0.0) + 4.0)
         balance = np.bincount(votes.pair, looked * side, minlength=votes.pairs)
@@ -165,7 +173,7 @@ def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, sid
         before, p_a = p_a, _logistic(score[image_a] - score[image_b])
         if np.abs(p_a - before).max(initial=0.0) < 1e-4:  # it creeps from here, and labels are long settled
             break
-    return Estimate(p_a, _accuracy(_signed(votes).T.tocsr(), cast, _hard(p_a)))
+    return Estimate(p_a, _accuracy(_by_voter(votes), cast, _hard(p_a)))
 
 
 def _raise_scores(
@@ -197,8 +205,14 @@ def _signed(votes: Votes) -> "sp.csr_array":
     return _matrix(votes, np.where(votes.chose_a, votes.weight, -votes.weight))
 
 
+def _by_voter(votes: Votes) -> "sp.csr_array":
+    """Signed weights (voters, pairs) of the votes that tell something of their voter."""
+    signed = np.where(votes.chose_a, votes.weight, -votes.weight)
+    return _matrix(votes, signed, votes.telling).T.tocsr()
+
+
 def _cast(votes: Votes) -> np.ndarray:
-    return np.bincount(votes.voter, votes.weight, minlength=votes.voters).astype(np.float64)
+    return np.bincount(votes.voter, votes.weight * votes.telling, minlength=votes.voters).astype(np.float64)
 
 
 def _accuracy(by_voter: "sp.csr_array", cast: np.ndarray, p_a: np.ndarray) -> np.ndarray:
