@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -132,6 +133,18 @@ def test_every_source_goes_through_ingest(data: Path, settings: Any, picture: An
     assert dropped == {*GOOD}  # one bad row each
     assert summary["images"] == 2
     assert summary["rows"] == summary["votes"] + summary["dropped"] == 18
+
+
+def test_folders_of_a_data_set_on_another_storage(read: Any, picture: Any) -> None:
+    storage = fsspec.filesystem("memory")
+    row = {"prompt": "a cat", "file_path": ["1.png", "../../secret.png"], "human_preference": [1, 0]}
+    storage.pipe("/published/HPDv2/train.json", json.dumps([row]).encode())
+    storage.pipe("/published/HPDv2/train/1.png", picture(1))
+    storage.pipe("/published/secret.png", picture(2))
+    (vote,) = read("hpdv2", "memory://published/HPDv2")
+    assert vote.image_a.read() == picture(1)
+    with pytest.raises(FileNotFoundError):
+        vote.image_b.read()
 
 
 def test_values_that_are_not_what_they_should_be_are_none() -> None:
