@@ -47,13 +47,15 @@ def ingest(
 ) -> dict[str, Any]:
     """Write votes, images, scenes, drops, evaluation sets and, for the world, the voters' truth to `out`.
 
-    `work` holds what is done and not yet published, and is left in place; null: a folder beside `out`, removed at the
-    end. The result depends neither on `threads` nor on `batch`. Returns `summary.json`.
+    `work` holds what is done and not yet published, is taken up again and is left in place; null: a folder beside `out`,
+    made anew and removed at the end. The result depends neither on `threads` nor on `batch`. Returns `summary.json`.
 
     Raises:
         SuasionError: a source is not there or not what it should be, or no row of it can be used.
     """
     folder = work or out.with_name(f".{out.name}.work")
+    if work is None:
+        shutil.rmtree(folder, ignore_errors=True)
     held_out, missed = read_held_out(
         settings, threads=threads
     )  # first: what is wrong with it shows before the long part

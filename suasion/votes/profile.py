@@ -23,7 +23,7 @@ from suasion.votes.guess import guess_columns
 from suasion.votes.rows import comparable
 from suasion.votes.sources import BadRow, RawVote
 from suasion.votes.sources.files import folder_of, locate, rows, snapshot_of, text
-from suasion.votes.sources.table import chosen_image, meaning_of, split_of, votes_of
+from suasion.votes.sources.table import chosen_by_name, meaning_of, split_of, votes_of
 
 PROFILES = Path("profiles")
 MAX_ROWS = 200_000
@@ -147,8 +147,8 @@ def _look(path: str, root: str, settings: TableSource) -> Seen:
         columns = settings.columns
         if settings.encoding == "choice":
             value = row.get(columns.choice or "")
-            meaning = meaning_of(value, settings.choices) or chosen_image(row, columns)
-            seen.values["a path" if chosen_image(row, columns) else str(value)[:40], meaning] += 1
+            meaning = meaning_of(value, settings.choices) or chosen_by_name(row, columns)
+            seen.values["(a name)" if chosen_by_name(row, columns) else str(value)[:40], meaning] += 1
         prompt = comparable(text(row.get(columns.prompt)) or "")
         seen.prompts.setdefault(prompt, set()).add(split_of(row.get(columns.split or "")))
         for vote in votes_of(where, row, settings, root):
@@ -203,6 +203,12 @@ def _say(path: str, found: Sequence[str], settings: TableSource, seen: Seen) -> 
 
 
 def _require(seen: Seen, settings: TableSource, root: str) -> None:
+    if {"0", "1"} <= {value for value, _ in seen.values} and not {"0", "1"} <= {*settings.choices}:
+        raise SuasionError(
+            "the values 0 and 1 do not say which image is meant",
+            where=f"column {settings.columns.choice}",
+            do="say it: --value 0=a --value 1=b, or the other way round",
+        )
     if not seen.choices:
         raise SuasionError(
             "no row says which image is better",

@@ -218,6 +218,21 @@ def test_the_world_gives_the_same_bytes_whatever_threads_and_batches(tmp_path: P
     assert truth["kind"].value_counts().sort("kind").rows() == [("careful", 5), ("careless", 2), ("left", 1)]
 
 
+def test_batches_are_cut_where_rows_bring_much_along(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [(folder / name).read_bytes() for name in ("1.jpg", "2.jpg", "3.jpg")]
+    rows = [row(image_a=contents[number % 3], image_b=contents[number % 2]) for number in range(10)]
+    pl.DataFrame(rows).write_parquet(folder / "v.parquet")
+    path = str(folder / "v.parquet")
+    mine = source(folder, row()).model_copy(update={"path": path, "snapshot": snapshot_of(path, str(folder), ())})
+    ingest(options(mine), tmp_path / "one", seed=0)
+    monkeypatch.setattr("suasion.votes.ingest.BATCH_BYTES", len(contents[0]))
+    ingest(options(mine), tmp_path / "two", seed=0, work=tmp_path / "work")
+    assert len([*(tmp_path / "work" / "parts").glob("part-*")]) >= 5
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
 def test_every_image_of_a_vote_is_packed_and_its_scene_known(tmp_path: Path) -> None:
     ingest(options(WORLD), tmp_path / "out", seed=3)
     votes = read(tmp_path / "out" / "votes.parquet", VOTE)

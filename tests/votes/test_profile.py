@@ -13,6 +13,7 @@ from hypothesis import given, strategies
 
 from suasion.errors import SuasionError
 from suasion.params import ROOT, Columns, TableSource, load_params
+from suasion.records import VOTE, read
 from suasion.votes.guess import guess_columns
 from suasion.votes.ingest import ingest
 from suasion.votes.profile import make_profile, renew_snapshots
@@ -93,6 +94,8 @@ def test_zero_and_one_must_be_explained(project: Path) -> None:
     (source,) = load_params(Path("profiles/mine.yaml")).ingest.sources
     assert isinstance(source, TableSource)
     assert source.choices == {"0": "a", "1": "b"}
+    with pytest.raises(SuasionError, match="the values 0 and 1 do not say"):
+        make_profile(path, "other", images=None, base="avt")
     with pytest.raises(SuasionError, match="no row says which image is better") as caught:
         make_profile(put(rows("0", "0")), "other", images=None, base="avt")
     assert "--value VALUE=a" in caught.value.do
@@ -100,9 +103,16 @@ def test_zero_and_one_must_be_explained(project: Path) -> None:
         make_profile(path, "other", images=None, base="avt", values=["0=first"])
 
 
+def test_a_winner_may_be_named_by_its_generator(project: Path) -> None:
+    found = [row | {"model_a": "sdxl", "model_b": "flux"} for row in rows("flux", "sdxl", "flux")]
+    make_profile(put(found), "mine", images=None, base="avt")
+    ingest(load_params(Path("profiles/mine.yaml")).ingest, project / "out", seed=0)
+    assert sorted(read(project / "out" / "votes.parquet", VOTE)["choice"]) == ["a", "b", "b"]
+
+
 def test_a_winner_may_be_named_by_its_path(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_profile(put(rows("img/0.png", "img/1.png", "img/0.png")), "mine", images=None, base="avt")
-    assert re.search("a path +2 rows +a\n", capsys.readouterr().out)
+    assert re.search(r"\(a name\) +2 rows +a\n", capsys.readouterr().out)
     counts = ingest(load_params(Path("profiles/mine.yaml")).ingest, project / "out", seed=0)
     assert counts["votes"] == 3
 

@@ -83,12 +83,14 @@ def split_of(value: Any) -> str | None:
     return None if said is None else _SPLITS.get(said.strip().lower(), said.strip().lower())
 
 
-def chosen_image(row: Row, columns: Columns) -> str | None:
-    """a or b where the choice column holds the very path that one of the image columns holds."""
-    said, first, second = (row.get(name or "") for name in (columns.choice, columns.image_a, columns.image_b))
-    if not isinstance(said, str) or not said or first == second:
-        return None
-    return "a" if said == first else "b" if said == second else None
+def chosen_by_name(row: Row, columns: Columns) -> str | None:
+    """a or b where the choice column holds the very path, or the very generator, of one of the two images."""
+    said = row.get(columns.choice or "")
+    for one, two in ((columns.image_a, columns.image_b), (columns.model_a, columns.model_b)):
+        first, second = row.get(one or ""), row.get(two or "")
+        if isinstance(said, str) and said and first != second and said in (first, second):
+            return "a" if said == first else "b"
+    return None
 
 
 def _choice(where: str, row: Row, settings: TableSource, root: str) -> Iterator[RawVote]:
@@ -96,7 +98,7 @@ def _choice(where: str, row: Row, settings: TableSource, root: str) -> Iterator[
     said = row.get(columns.choice or "")
     yield RawVote(
         row=where,
-        choice=meaning_of(said, settings.choices) or chosen_image(row, columns) or text(said) or "",
+        choice=meaning_of(said, settings.choices) or chosen_by_name(row, columns) or text(said) or "",
         annotator_id=_text(row, columns.annotator_id),
         count=_count(_field(row, columns.count)),
         **_pair(row, columns, root),
