@@ -54,10 +54,18 @@ def _with_facts(frame: pl.DataFrame, images: set[str]) -> pl.DataFrame:
     known = pl.col("image_a").is_in(list(images)) & pl.col("image_b").is_in(list(images))
     columns = [known.alias("images_known")]
     if "split" in frame.columns:
-        columns.append(pl.col("split").n_unique().over("prompt_id").alias("splits_of_prompt"))
+        # Out of distribution may share prompts with test: neither is seen in training.
+        held = pl.when(pl.col("split") == "ood").then(pl.lit("test")).otherwise("split")
+        images = pl.concat([frame.select(held.alias("held"), image=f"image_{side}") for side in "ab"])
+        torn = images.group_by("image").agg(pl.col("held").n_unique()).filter(pl.col("held") > 1)["image"].implode()
+        columns.append(held.n_unique().over("prompt_id").alias("splits_of_prompt"))
+        columns.append((pl.col("image_a").is_in(torn) | pl.col("image_b").is_in(torn)).alias("image_in_two_splits"))
     else:
+        decided = pl.col("choice").is_in(["a", "b"])
+        for_a = (pl.col("count") * (pl.col("choice") == "a")).sum() / (pl.col("count") * decided).sum()
         columns.append((pl.col("choice") == "tie").mean().alias("tie_rate_of_all"))
         columns.append(pl.col("annotator_id").is_null().mean().alias("null_annotators_of_all"))
+        columns.append(for_a.fill_nan(0.5).alias("share_of_a_of_all"))
     return frame.with_columns(columns)
 
 
@@ -75,6 +83,14 @@ def _votes_checks(settings: Validate) -> list[tuple[str, dict[str, Any]]]:
             "ExpectColumnValuesToBeBetween",
             {"column": "null_annotators_of_all", "max_value": settings.max_null_annotator},
         ),
+        (
+            "ExpectColumnValuesToBeBetween",
+            {
+                "column": "share_of_a_of_all",
+                "min_value": round(1 - settings.max_side_share, 9),
+                "max_value": settings.max_side_share,
+            },
+        ),
     ]
 
 
@@ -91,6 +107,7 @@ def _pairs_checks(settings: Validate) -> list[tuple[str, dict[str, Any]]]:
         ],
         ("ExpectColumnValuesToBeInSet", {"column": "images_known", "value_set": [True]}),
         ("ExpectColumnValuesToBeBetween", {"column": "splits_of_prompt", "min_value": 1, "max_value": 1}),
+        ("ExpectColumnValuesToBeInSet", {"column": "image_in_two_splits", "value_set": [False]}),
     ]
 
 

@@ -173,6 +173,7 @@ class Validate(Section):
     min_pairs: Positive
     max_null_annotator: Share
     max_tie_rate: Share
+    max_side_share: Share  # of all decided votes for one side: more, and the order of the images tells who won
 
 
 class VoterRules(Section):
