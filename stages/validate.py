@@ -56,8 +56,8 @@ def _with_facts(frame: pl.DataFrame, images: set[str]) -> pl.DataFrame:
     if "split" in frame.columns:
         # Out of distribution may share prompts with test: neither is seen in training.
         held = pl.when(pl.col("split") == "ood").then(pl.lit("test")).otherwise("split")
-        images = pl.concat([frame.select(held.alias("held"), image=f"image_{side}") for side in "ab"])
-        torn = images.group_by("image").agg(pl.col("held").n_unique()).filter(pl.col("held") > 1)["image"].implode()
+        shown = pl.concat([frame.select(held.alias("held"), image=f"image_{side}") for side in "ab"])
+        torn = shown.group_by("image").agg(pl.col("held").n_unique()).filter(pl.col("held") > 1)["image"].implode()
         columns.append(held.n_unique().over("prompt_id").alias("splits_of_prompt"))
         columns.append((pl.col("image_a").is_in(torn) | pl.col("image_b").is_in(torn)).alias("image_in_two_splits"))
     else:

@@ -115,9 +115,9 @@ def estimate(cast: Cast, method: str) -> Estimate:
     many people tie as are for either side there may be nothing to be right about: such a pair says nothing of its voters.
     """
     decided = cast.choice <= B
-    sides = [np.bincount(cast.pair[cast.choice == side], minlength=cast.facts.height) for side in (A, B)]
+    counts = [np.bincount(cast.pair[cast.choice == side], minlength=cast.facts.height) for side in (A, B)]
     ties = np.bincount(cast.pair[~decided], minlength=cast.facts.height)
-    open_ = ties >= np.maximum(*sides)
+    open_ = ties >= np.maximum(*counts)
     weight = cast.count * (1.0 if method == "majority" else cast.weight)
     votes = Votes(
         pair=cast.pair[decided],

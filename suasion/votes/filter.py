@@ -17,7 +17,7 @@ from suasion.records import DROP, PAIR, SPLIT
 from suasion.votes.agreement import krippendorff_alpha
 from suasion.votes.cast import BOTH_BAD, TIE, A, B, Cast, estimate, last_votes, number
 from suasion.votes.copies import cluster_images, shared_run
-from suasion.votes.splits import assign
+from suasion.votes.splits import assign, hanging_together
 from suasion.votes.voters import describe
 
 Tokens = Callable[[pl.DataFrame], "tuple[np.ndarray, np.ndarray]"]
@@ -64,13 +64,13 @@ def filter_votes(
     ]
     of_votes = sum(table.height for table in drops)
     pairs_in = pairs.height
-    pairs, refused = _choose(pairs, settings, seed, images, held_out, locked, tokens)
+    pairs, refused, components = _choose(pairs, settings, seed, images, held_out, locked, tokens)
     table = pl.concat([*drops, *refused]).sort("reason", "id")
     _require_training(pairs, table)
     assert votes.height == len(kept.pair) + of_votes, "votes in = votes kept + votes dropped"
     assert pairs_in == pairs.height + table.height - of_votes, "pairs in = pairs kept + pairs dropped"
     summary = _summary(votes.height, len(kept.pair), pairs_in, pairs, voters, refused, settings)
-    summary |= {"dropped_votes": _counts(drops), "alpha": _alpha(kept)}
+    summary |= {"dropped_votes": _counts(drops), "alpha": _alpha(kept), "components": components}
     return Filtered(pairs, voters, table, summary)
 
 
@@ -130,8 +130,8 @@ def _choose(
     held_out: pl.DataFrame | None,
     locked: pl.DataFrame | None,
     tokens: Tokens | None,
-) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """The pairs that stay, as `records.PAIR`, and tables of drops of those that do not, in the order of the rules."""
+) -> tuple[pl.DataFrame, list[pl.DataFrame], dict[str, float | int]]:
+    """The pairs that stay, as `records.PAIR`; drops of those that do not, in the order of the rules; what hangs together."""
     drops: list[pl.DataFrame] = []
 
     def refuse(condition: "pl.Expr | pl.Series", reason: str, detail: pl.Expr) -> None:
@@ -158,13 +158,14 @@ def _choose(
         known = shared_run(pairs["prompt"], held_out["prompt"].unique().sort(), words=settings.ngram)
         refuse(pl.Series(known), "evaluation_prompt", pl.col("prompt").str.slice(0, 80))
         refuse(pl.col("held_out_a") | pl.col("held_out_b"), "evaluation_image", pl.col("image_a"))
+    components = hanging_together(pairs)
     found = assign(pairs, settings, seed=seed, locked=pl.DataFrame(schema=SPLIT) if locked is None else locked)
     pairs = pl.concat([pairs, found], how="horizontal")
     for reason in ("leak", "split_conflict", "held_out_generator", "held_out"):
         refuse(pl.col("refused").eq_missing(reason), reason, pl.col("detail"))
     if settings.ties != "keep":
         refuse(tie & (pl.col("split") == "train"), "tie", pl.lit("no preference to learn"))
-    return pairs.select(pl.col(name).cast(kind) for name, kind in PAIR.items()).sort("pair_id"), drops
+    return pairs.select(pl.col(name).cast(kind) for name, kind in PAIR.items()).sort("pair_id"), drops, components
 
 
 def _with_images(

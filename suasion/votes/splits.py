@@ -62,6 +62,13 @@ def write_lock(splits: pl.DataFrame, path: Path) -> int:
     return new.height
 
 
+def hanging_together(pairs: pl.DataFrame) -> dict[str, float | int]:
+    """How many components `pairs` (as `assign` takes them) fall into, and the share of the pairs in the largest one."""
+    size = np.bincount(_components(_keys(pairs)))
+    share = size.max() / pairs.height if pairs.height else 0.0
+    return {"count": len(size), "largest_share": round(float(share), 6)}
+
+
 def assign(pairs: pl.DataFrame, settings: Filter, *, seed: int, locked: pl.DataFrame) -> pl.DataFrame:
     """`split`, `refused` (a drop's reason or null) and `detail` for every row of `pairs`, in its order.
 
@@ -72,9 +79,7 @@ def assign(pairs: pl.DataFrame, settings: Filter, *, seed: int, locked: pl.DataF
         SuasionError: shares of more than one; a prompt without a split in the source; a component of more than
             `settings.max_component` of the pairs.
     """
-    prompt = pairs["prompt_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    keys = np.stack([prompt, pairs["cluster_a"].to_numpy(), pairs["cluster_b"].to_numpy()], axis=1)
-    keys[:, 1:] += prompt.max(initial=-1) + 1
+    keys = _keys(pairs)
     by_source = settings.splits == "source"
     found = _of_source(pairs, keys) if by_source else _of_shares(pairs, keys, settings, seed, locked)
     if settings.ood_generators:
@@ -92,6 +97,14 @@ def locks_of(pairs: pl.DataFrame) -> pl.DataFrame:
     prompts = pairs.select(kind=pl.lit("prompt"), id="prompt_id", split=split)
     images = [pairs.select(kind=pl.lit("image"), id=pl.col(side), split=split) for side in ("image_a", "image_b")]
     return pl.concat([prompts, *images]).unique(["kind", "id"], keep="first", maintain_order=True).sort("kind", "id")
+
+
+def _keys(pairs: pl.DataFrame) -> np.ndarray:
+    """Numbers (n, 3) of each pair's prompt and of the clusters of its images, all different from each other."""
+    prompt = pairs["prompt_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    keys = np.stack([prompt, pairs["cluster_a"].to_numpy(), pairs["cluster_b"].to_numpy()], axis=1)
+    keys[:, 1:] += prompt.max(initial=-1) + 1
+    return keys
 
 
 def _of_source(pairs: pl.DataFrame, keys: np.ndarray) -> pl.DataFrame:

@@ -125,10 +125,11 @@ def test_a_mistake_stops_the_run_with_one_message_and_keeps_what_was_there(tmp_p
 
 
 def test_real_votes_go_through_to_shards(tmp_path: Path) -> None:
-    params = (ROOT / "profiles" / "avt.yaml").read_text()
-    if not (data_folder() / yaml.safe_load(params)["ingest"]["source"]["folder"]).is_dir():
+    params = yaml.safe_load((ROOT / "profiles" / "avt.yaml").read_text())
+    if not (data_folder() / params["ingest"]["sources"][0]["path"]).is_dir():
         pytest.skip("needs the AVT AI images in SUASION_DATA (docs/data.md)")
-    workspace = clone(tmp_path, params)
+    params["base"] = yaml.safe_load(micro())["base"]  # of which the filter needs the processor alone
+    workspace = clone(tmp_path, yaml.safe_dump(params))
     os.environ["SUASION_DATA"] = str(data_folder())
     run(workspace, "repro", "shard")
     summary = json.loads((workspace / "data" / "filter" / "summary.json").read_text())

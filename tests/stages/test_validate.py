@@ -67,7 +67,7 @@ def test_what_holds_leaves_a_result_and_a_page_that_fetches_nothing(tmp_path: Pa
         (
             "votes",
             votes({}, {}, {"vote_id": "v1"}),
-            "to_be_between (min_value 4) does not hold: found 3; 1 more expectations",
+            "to_be_between (min_value 4) does not hold: found 3",
         ),
         ("votes", votes({}, {}, {}, {}, {}, {"image_b": "lost"}), "among them v5"),
         ("votes", votes({}, {"choice": "a"}, {}, {"choice": "a"}), "share_of_a_of_all"),
