@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
@@ -14,6 +15,9 @@ MAX_BYTES = 100_000_000
 
 MAX_ASPECT = 100
 """How often the short side fits into the long one at most: Qwen2.5-VL's processor refuses more than 200."""
+
+# Pillow warns of large images before we have looked at their size; we refuse at our own cap, before anything is decoded.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Checked(NamedTuple):
