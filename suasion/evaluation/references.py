@@ -54,8 +54,11 @@ def _by_generator(decided: pl.DataFrame) -> pl.DataFrame:
 def _by_rater(decided: pl.DataFrame, votes: pl.DataFrame) -> pl.DataFrame:
     """One row per pair: the share of its raters who agree with the majority of the others."""
     cast = votes.filter(pl.col("choice").is_in(["a", "b"]) & pl.col("annotator_id").is_not_null())
-    cast = cast.join(decided.select("pair_id", "split"), on="pair_id")
-    side = pl.when(pl.col("choice") == "a").then(1).otherwise(-1)
+    cast = cast.join(decided.select("pair_id", "split", pair_a="image_a"), on="pair_id")
+    for_a = (pl.col("choice") == "a") == (
+        pl.col("image_a") == pl.col("pair_a")
+    )  # some saw the pair the other way round
+    side = pl.when(for_a).then(1).otherwise(-1)
     cast = cast.with_columns(side=side).with_columns(others=pl.col("side").sum().over("pair_id") - pl.col("side"))
     judged = cast.filter(pl.col("others") != 0).with_columns(
         agrees=((pl.col("others") > 0) == (pl.col("side") > 0)).cast(pl.Float64)

@@ -79,10 +79,11 @@ def comparable(prompt: str) -> str:
 
 
 def settle(votes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The votes sorted by pair and id, each once and in one order of images per pair; and a table of `records.DROP`.
+    """The votes sorted by pair and id, each once; and a table of `records.DROP`.
 
     Where nobody knows who voted, equal rows are different people: they are told apart by how often they came. A pair is
-    what its first row (by id) says; a row that shows the two images the other way round is turned.
+    what its first row (by id) says. A row that shows the two images the other way round stays as it was shown: which side a
+    voter chose tells of the voter, and the filter turns it to the pair.
     """
     order = ["vote_id", *(name for name in VOTE.names() if name != "vote_id")]
     nth = pl.int_range(pl.len()).over("vote_id")
@@ -94,27 +95,14 @@ def settle(votes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     first = {name: pl.col(name).first().over("pair_id") for name in ("prompt_id", "image_a", "image_b")}
     straight = (pl.col("image_a") == first["image_a"]) & (pl.col("image_b") == first["image_b"])
-    turned = (pl.col("image_a") == first["image_b"]) & (pl.col("image_b") == first["image_a"]) & ~straight
-    fits = (pl.col("prompt_id") == first["prompt_id"]) & (straight | turned)
-    table = table.with_columns(turned=turned, fits=fits)
-    conflicts = table.filter(~pl.col("fits"))
-    table = table.filter("fits").with_columns(
-        *_exchanged("image_a", "image_b"),
-        *_exchanged("model_a", "model_b"),
-        choice=pl.when("turned").then(pl.col("choice").replace({"a": "b", "b": "a"})).otherwise("choice"),
-    )
+    turned = (pl.col("image_a") == first["image_b"]) & (pl.col("image_b") == first["image_a"])
+    table = table.with_columns(fits=(pl.col("prompt_id") == first["prompt_id"]) & (straight | turned))
+    conflicts, table = table.filter(~pl.col("fits")), table.filter("fits")
     drops = [
         *((STAGE, vote, "repeated_row", "the same vote, word for word") for vote in repeated["vote_id"]),
         *((STAGE, vote, "pair_conflict", pair) for vote, pair in conflicts.select("vote_id", "pair_id").iter_rows()),
     ]
     return table.select(VOTE.names()), pl.DataFrame(drops, schema=DROP, orient="row")
-
-
-def _exchanged(one: str, two: str) -> list[pl.Expr]:
-    return [
-        pl.when("turned").then(two).otherwise(one).alias(one),
-        pl.when("turned").then(one).otherwise(two).alias(two),
-    ]
 
 
 def _clean(text: str) -> str:

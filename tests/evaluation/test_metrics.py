@@ -92,6 +92,8 @@ def test_references_by_hand() -> None:
             "label": label,
             "model_a": model_a,
             "model_b": model_b,
+            "image_a": "first",
+            "image_b": "second",
         }
 
     pairs = pl.DataFrame(
@@ -103,10 +105,12 @@ def test_references_by_hand() -> None:
         ],
         schema=PAIR,
     )
-    said = {"e1": "bba", "e2": "aa"}
+    said = {"e1": "bbB", "e2": "aa"}  # B: chose the second of the images, which were shown the other way round
     votes = pl.DataFrame(
         [
-            dict.fromkeys(VOTE.names()) | {"pair_id": name, "prompt_id": name, "annotator_id": str(n), "choice": choice}
+            dict.fromkeys(VOTE.names())
+            | {"pair_id": name, "prompt_id": name, "annotator_id": str(n), "choice": choice.lower()}
+            | {"image_a": "second" if choice.isupper() else "first"}
             for name, choices in said.items()
             for n, choice in enumerate(choices)
         ],
