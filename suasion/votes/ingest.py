@@ -152,17 +152,22 @@ class _Intake:
 def _read(source: Source, seed: int, intake: _Intake, pool: ThreadPoolExecutor, size: int) -> None:
     """Commit the rows of `source` that are not committed yet, in batches of `size`."""
     label = label_of(source)
-    finished, waiting, held = intake.done.get(label, 0), [], 0
+    finished = intake.done.get(label, 0)
+    waiting: list[Item] = []
+    seen: set[int] = set()  # images of `waiting`, which its votes may share
+    held = 0  # their bytes
     items = progress(reader_of(source.name)(source, seed), total=_expected(source), label=f"ingesting {label}")
     for number, item in enumerate(items):
         if number < finished:
             continue
         waiting.append(item)
         if isinstance(item, RawVote):
-            held += sum(len(getattr(image, "content", b"")) for image in (item.image_a, item.image_b))
+            new = {id(image): image for image in (item.image_a, item.image_b) if id(image) not in seen}
+            held += sum(len(getattr(image, "content", b"")) for image in new.values())
+            seen |= new.keys()
         if len(waiting) == size or held > BATCH_BYTES:
             intake.commit(waiting, label, pool)
-            waiting, held = [], 0
+            waiting, seen, held = [], set(), 0
     if waiting:
         intake.commit(waiting, label, pool)
 
