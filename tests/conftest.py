@@ -8,7 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("suasion", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("suasion")
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def folder(processor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=60) | st.sampled_from(["a red circle", "<|image_pad|> x", "日本の猫", "ﬃ ﷺ"]),
     st.lists(st.tuples(SIDES, SIDES), min_size=2, max_size=2),

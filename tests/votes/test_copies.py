@@ -28,7 +28,7 @@ def near(rng: np.random.Generator, size: int, spread: int) -> np.ndarray:
     return np.packbits(hashes, axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     st.integers(0, 40),
@@ -67,7 +67,7 @@ def test_a_shared_run_of_words_is_found_whatever_the_case_and_punctuation() -> N
     assert shared_run(prompts, pl.Series([], dtype=pl.String), words=5).sum() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from("abc"), max_size=6), max_size=6),
     st.lists(st.lists(st.sampled_from("abc"), max_size=6), max_size=4),

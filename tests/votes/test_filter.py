@@ -150,7 +150,7 @@ def test_a_pair_without_a_split_in_the_source_is_an_error() -> None:
         run(table(vote("p", "v", "a"), vote("q", "v", "a", source_split=None)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing(seed: int, random: object) -> None:
     votes = crowd(seed)
@@ -162,7 +162,7 @@ def test_order_of_rows_changes_nothing(seed: int, random: object) -> None:
     assert first.drops.equals(second.drops)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_exchanging_a_and_b_of_a_pair_exchanges_its_result_alone(seed: int) -> None:
     votes = crowd(seed)
@@ -364,7 +364,7 @@ def test_a_lock_comes_back_from_its_file_as_it_went_and_only_grows(tmp_path: Pat
         read_lock(path)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_new_names_of_voters_change_nothing(seed: int) -> None:
     votes = crowd(seed)
@@ -374,7 +374,7 @@ def test_new_names_of_voters_change_nothing(seed: int) -> None:
     assert first.equals(second)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 10_000), st.sampled_from(["one_coin", "confusion", "bradley_terry", "majority", "weighted_majority"])
 )

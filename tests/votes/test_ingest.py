@@ -307,7 +307,7 @@ JSON = strategies.recursive(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=strategies.lists(strategies.fixed_dictionaries(dict.fromkeys((*COLUMNS, *MORE), JSON)), max_size=5))
 def test_no_row_stops_a_run_and_none_disappears(folder: Path, tmp_path_factory: Any, rows: list[Any]) -> None:
     first = row(**dict.fromkeys(MORE))

@@ -103,7 +103,7 @@ def test_no_votes_no_estimates_and_a_pair_without_votes_is_open(name: str) -> No
     assert METHODS[name](one).p_a[1] == pytest.approx(0.5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from(sorted(METHODS)), st.data())
 def test_order_and_names_change_nothing(seed: int, name: str, data: Any) -> None:
     votes, _ = crowd(np.random.default_rng(seed).uniform(0.5, 0.95, 5), 12, seed)
@@ -123,7 +123,7 @@ def test_order_and_names_change_nothing(seed: int, name: str, data: Any) -> None
     assert second.accuracy[names] == pytest.approx(first.accuracy, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sets(st.integers(0, 11)), st.sampled_from(["shares", "one_coin", "blind to sides"]))
 def test_exchanging_the_sides_of_any_pairs_exchanges_their_posteriors_alone(
     seed: int, which: set[int], name: str
@@ -139,7 +139,7 @@ def test_exchanging_the_sides_of_any_pairs_exchanges_their_posteriors_alone(
     assert second.accuracy == pytest.approx(first.accuracy, abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from(sorted(METHODS)))
 def test_exchanging_the_sides_of_all_pairs_exchanges_all_posteriors(seed: int, name: str) -> None:
     votes, _ = crowd(np.random.default_rng(seed).uniform(0.5, 0.95, 5), 12, seed)
@@ -147,7 +147,7 @@ def test_exchanging_the_sides_of_all_pairs_exchanges_all_posteriors(seed: int, n
     assert second.p_a == pytest.approx(1 - first.p_a, abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_more_rounds_never_make_the_votes_less_likely(seed: int) -> None:
     import scipy.sparse as sp

@@ -59,7 +59,7 @@ likely = st.lists(st.integers(0, 3), min_size=2, max_size=2) | st.lists(texts, m
 
 
 @pytest.mark.parametrize(("name", "columns"), LAYOUTS, ids=[f"{name} {columns[-1]}" for name, columns in LAYOUTS])
-@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.data())
 def test_any_row_is_votes_or_bad_rows(
     name: str, columns: tuple[str, ...], data: Path, read: Any, drawn: st.DataObject

@@ -206,7 +206,7 @@ def test_the_parameters_say_what_other_values_mean() -> None:
 ANY = strategies.none() | strategies.floats() | strategies.lists(strategies.integers())
 
 
-@settings_(max_examples=30, deadline=None)
+@settings_(max_examples=30)
 @given(row=strategies.dictionaries(strategies.sampled_from([*NAMES.values()]), ANY))
 def test_no_row_is_an_error(row: dict[str, Any], tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("any")
