@@ -1,6 +1,7 @@
 """Stage `filter`: votes to labelled pairs, voters weighed by their reliability."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,16 @@ import polars as pl
 
 from suasion.records import DROP, HELD_OUT, IMAGE, PAIR, VOTE, VOTER, read, write
 from suasion.stage import publish, stage
-from suasion.votes.budget import image_tokens, over_budget
-from suasion.votes.filter import filter_votes
-from suasion.votes.splits import LOCK, read_lock
 
 INGEST, PROCESSOR = Path("data/ingest"), Path("data/base/reasoner")
 
 
 def main() -> None:
-    with stage("filter") as params, publish(Path("data/filter")) as out:
+    with stage("filter") as params, publish(Path("data/filter")) as out, ThreadPoolExecutor(1) as pool:
+        votes = pool.submit(read, INGEST / "votes.parquet", VOTE)  # while the rest is still being imported
+        from suasion.votes.budget import image_tokens, over_budget
+        from suasion.votes.filter import filter_votes
+        from suasion.votes.splits import LOCK, read_lock
 
         def tokens(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
             sizes = [(pairs[f"width_{side}"].to_numpy(), pairs[f"height_{side}"].to_numpy()) for side in "ab"]
@@ -24,7 +26,7 @@ def main() -> None:
             return over_budget(pairs["prompt"], of_a + of_b, PROCESSOR, limit=params.filter.max_prompt_tokens)
 
         filtered = filter_votes(
-            read(INGEST / "votes.parquet", VOTE),
+            votes.result(),
             params.filter,
             seed=params.seed,
             images=read(INGEST / "images" / "index.parquet", IMAGE),

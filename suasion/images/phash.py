@@ -6,8 +6,12 @@ levels, so that a larger change of colour flips more bits). A hash of brightness
 colours for one. Given up: crops, mirrors and rotations; they change the hash.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BYTES = 24
 BITS = 8 * BYTES
@@ -17,9 +21,9 @@ _GREY_STEP = 8.0  # coefficients of the transform are rounded to it: what is und
 _COLOUR_LEVELS = np.array([-24.0, -8.0, 8.0, 24.0])  # Cb and Cr around neutral
 
 
-def phash(image: Image.Image) -> bytes:
+def phash(image: "Image") -> bytes:
     """The hash of `image` (any mode and size), `BYTES` long; transparent pixels count as white."""
-    from scipy.fft import dctn  # who only compares hashes need not wait for it
+    from scipy.fft import dctn  # who only compares hashes need not wait for it, nor for Pillow
 
     small = _flat(image).convert("YCbCr")
     luma, *colours = np.moveaxis(np.asarray(small, dtype=np.float64), 2, 0)
@@ -37,8 +41,10 @@ def hamming(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return found
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: "Image") -> "Image":
     """RGB, 32 pixels a side, without transparency."""
+    from PIL import Image
+
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA").resize((_SIDE, _SIDE), Image.Resampling.BOX)
         flat = Image.new("RGBA", layer.size, "white")

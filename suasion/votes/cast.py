@@ -57,7 +57,7 @@ def number(votes: pl.DataFrame) -> Cast:
         votes = votes.sort("pair_id", "vote_id")
     pair = votes["pair_id"].rle_id().to_numpy()
     first = np.flatnonzero(np.diff(pair, prepend=-1)) if len(pair) else np.zeros(0, np.int64)
-    facts = votes[first].select(PAIR_FACTS)
+    facts = votes.select(PAIR_FACTS)[first]
     turned = (votes["image_a"] != facts["image_a"].gather(pair)).to_numpy()
     if turned.any():
         both = pl.Series(np.bincount(pair, turned, minlength=len(first)) > 0)
@@ -65,12 +65,11 @@ def number(votes: pl.DataFrame) -> Cast:
         facts = _exchange(facts, exchange)
         turned ^= exchange.to_numpy()[pair]
     choice = votes["choice"].cast(pl.Enum(CHOICES)).to_physical().to_numpy()
-    names = votes["annotator_id"].drop_nulls().unique().sort()
-    known = votes["annotator_id"].cast(pl.Enum(names)).to_physical().fill_null(len(names))
+    names, voter = voters_of(votes["annotator_id"])
     return Cast(
         vote_id=votes["vote_id"],
         pair=pair.astype(np.int64),
-        voter=known.to_numpy().astype(np.int64),
+        voter=voter,
         choice=np.where(turned, _EXCHANGED[choice], choice),
         left=choice == A,
         count=votes["count"].to_numpy(),
@@ -79,6 +78,21 @@ def number(votes: pl.DataFrame) -> Cast:
         facts=facts,
         names=names,
     )
+
+
+def voters_of(annotators: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """The names in order, and the number of each row's name, len(names) where it is null."""
+    codes = annotators.cast(pl.Categorical).to_physical().to_numpy(allow_copy=True)
+    known = annotators.is_not_null().to_numpy()
+    first = np.full(int(codes[known].max(initial=0)) + 1, -1, dtype=np.int64)
+    rows = np.flatnonzero(known)
+    first[codes[rows[::-1]].astype(np.int64)] = rows[::-1]
+    used = np.flatnonzero(first >= 0)
+    names = annotators.gather(first[used])
+    order = names.arg_sort().to_numpy()
+    rank = np.full(len(first), len(used), dtype=np.int64)
+    rank[used[order]] = np.arange(len(used))
+    return names.gather(order), np.where(known, rank[np.where(known, codes, 0).astype(np.int64)], len(used))
 
 
 def _exchange(facts: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
@@ -108,29 +122,36 @@ def last_votes(cast: Cast) -> tuple[Cast, Cast]:
     return cast, cast.only(before)
 
 
-def estimate(cast: Cast, method: str) -> Estimate:
+def tally(cast: Cast, weight: np.ndarray) -> np.ndarray:
+    """The sum of `weight` (n,) of each pair's votes by choice: (pairs, 4) float64, columns a, b, tie, both_bad."""
+    cells = np.bincount(cast.pair * len(CHOICES) + cast.choice, weight, minlength=len(CHOICES) * cast.facts.height)
+    return cells.reshape(-1, len(CHOICES))
+
+
+def estimate(cast: Cast, method: str, *, start: np.ndarray | None = None) -> Estimate:
     """The posterior of every pair and the accuracy of every voter, the last of them all who are not known.
 
     `method` is one of `filter.labels`; ties are left out, and majority alone takes no account of trust scores. Where as
     many people tie as are for either side there may be nothing to be right about: such a pair says nothing of its voters.
+    `start` is an earlier posterior of these pairs, from which `one_coin` is quicker.
     """
     decided = cast.choice <= B
-    counts = [np.bincount(cast.pair[cast.choice == side], minlength=cast.facts.height) for side in (A, B)]
-    ties = np.bincount(cast.pair[~decided], minlength=cast.facts.height)
-    open_ = ties >= np.maximum(*counts)
+    said = tally(cast, np.ones(len(cast.pair)))
     weight = cast.count * (1.0 if method == "majority" else cast.weight)
     votes = Votes(
         pair=cast.pair[decided],
         voter=cast.voter[decided],
         chose_a=cast.choice[decided] == A,
         weight=weight[decided].astype(np.float64),
-        telling=~open_[cast.pair[decided]],
         pairs=cast.facts.height,
         voters=len(cast.names) + 1,
+        telling=said[:, TIE] + said[:, BOTH_BAD] < np.maximum(said[:, A], said[:, B]),
     )
     if method == "bradley_terry":
         # A score is an image's for a prompt: the same image may fit one prompt and not another.
         sides = [cast.facts.select("prompt_id", image=f"image_{side}") for side in "ab"]
         codes = pl.concat(sides).select(pl.struct("prompt_id", "image").rank("dense")).to_series().to_numpy() - 1
         return bradley_terry(votes, *np.split(codes.astype(np.int64), 2))
-    return {"one_coin": one_coin, "confusion": confusion}.get(method, shares)(votes)
+    if method == "one_coin":
+        return one_coin(votes, start=start)
+    return confusion(votes) if method == "confusion" else shares(votes)

@@ -6,6 +6,7 @@ or the images themselves.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,10 @@ from suasion.errors import SuasionError
 from suasion.params import Filter
 from suasion.records import DROP, PAIR, SPLIT
 from suasion.votes.agreement import krippendorff_alpha
-from suasion.votes.cast import BOTH_BAD, TIE, A, B, Cast, estimate, last_votes, number
+from suasion.votes.cast import B, Cast, estimate, last_votes, number, tally
 from suasion.votes.copies import cluster_images, shared_run
 from suasion.votes.splits import assign, hanging_together
-from suasion.votes.voters import describe
+from suasion.votes.voters import describe, seconds_between
 
 Tokens = Callable[[pl.DataFrame], "tuple[np.ndarray, np.ndarray]"]
 """From pairs with `width_a`, `height_a`, `width_b`, `height_b` to (over the budget, tokens), both (n,)."""
@@ -52,11 +53,14 @@ def filter_votes(
         SuasionError: no pair is left, or no pair of the train split; or what `suasion.votes.splits.assign` raises.
     """
     cast = number(votes)
-    counted, repeated = last_votes(cast)
-    voters = _voters(counted, settings)
-    flagged = np.append(voters["flagged"].to_numpy(), False)[counted.voter]
-    kept = counted.only(~flagged) if flagged.any() else counted
-    pairs = _label(kept, settings)
+    with ThreadPoolExecutor(1) as pool:  # copies of images and sittings of voters on the second core
+        known_images = pool.submit(_images_of, cast.facts, images, settings, held_out)
+        counted, repeated = last_votes(cast)
+        pauses = pool.submit(seconds_between, counted.voter, counted.voted_at, len(counted.names))
+        voters, p_a = _voters(counted, settings, pauses.result)
+        flagged = np.append(voters["flagged"].to_numpy(), False)[counted.voter]
+        kept = counted.only(~flagged) if flagged.any() else counted
+        pairs = _with_images(_label(kept, settings, start=p_a), known_images.result())
     why = voters.select("annotator_id", why=pl.format("{}: {}", "annotator_id", "flag"))["why"]
     drops = [
         _dropped(repeated.vote_id, "repeated_vote", "a later vote of the same person on the same pair counts"),
@@ -64,7 +68,7 @@ def filter_votes(
     ]
     of_votes = sum(table.height for table in drops)
     pairs_in = pairs.height
-    pairs, refused, components = _choose(pairs, settings, seed, images, held_out, locked, tokens)
+    pairs, refused, components = _choose(pairs, settings, seed, held_out, locked, tokens)
     table = pl.concat([*drops, *refused]).sort("reason", "id")
     _require_training(pairs, table)
     assert votes.height == len(kept.pair) + of_votes, "votes in = votes kept + votes dropped"
@@ -74,34 +78,33 @@ def filter_votes(
     return Filtered(pairs, voters, table, summary)
 
 
-def _voters(cast: Cast, settings: Filter) -> pl.DataFrame:
+def _voters(cast: Cast, settings: Filter, seconds: Callable[[], np.ndarray]) -> tuple[pl.DataFrame, np.ndarray]:
+    """`records.VOTER` of all who are known, and the posterior that their accuracies were estimated with."""
     known = cast.voter < len(cast.names)
-    return describe(
+    found = estimate(cast, settings.labels)
+    table = describe(
         cast.names,
         voter=cast.voter[known],
         left=cast.left[known],
         decided=cast.choice[known] <= B,
-        voted_at=cast.voted_at.filter(pl.Series(known)),
-        accuracy=estimate(cast, settings.labels).accuracy[:-1],
+        accuracy=found.accuracy[:-1],
+        seconds=seconds(),
         rules=settings.voters,
     )
+    return table, found.p_a
 
 
-def _label(cast: Cast, settings: Filter) -> pl.DataFrame:
+def _label(cast: Cast, settings: Filter, *, start: np.ndarray) -> pl.DataFrame:
     """All pairs with counts, posterior and label.
 
     A pair is a tie where the sides are even, and where more people tie than are for either side. Under the policy `half` ties
     pull the posterior to one half instead, each as half a vote for both sides.
     """
-    size = cast.facts.height
-    n_a, n_b, n_tie, n_bad = (
-        np.bincount(cast.pair[cast.choice == kind], cast.count[cast.choice == kind], minlength=size).astype(np.int64)
-        for kind in (A, B, TIE, BOTH_BAD)
-    )
+    n_a, n_b, n_tie, n_bad = tally(cast, cast.count).astype(np.int64).T
     tie = n_tie + n_bad
     total = n_a + n_b + tie
     tie_rate = tie / np.maximum(total, 1)
-    p_a = estimate(cast, settings.labels).p_a
+    p_a = estimate(cast, settings.labels, start=start).p_a
     if settings.ties == "half":
         p_a = (1 - tie_rate) * p_a + tie_rate / 2
     p_a = np.round(p_a, 9)  # the order in which votes are added must not show
@@ -126,7 +129,6 @@ def _choose(
     pairs: pl.DataFrame,
     settings: Filter,
     seed: int,
-    images: pl.DataFrame,
     held_out: pl.DataFrame | None,
     locked: pl.DataFrame | None,
     tokens: Tokens | None,
@@ -148,7 +150,6 @@ def _choose(
     refuse(pl.col("image_a") == pl.col("image_b"), "same_image", pl.col("image_a"))
     refuse(~tie & (decided < settings.min_votes), "too_few_votes", decided)
     refuse(~tie & ((pl.col("p_a") - 0.5).abs() < settings.min_margin), "low_margin", pl.col("p_a").round(4))
-    pairs = _with_images(pairs, images, settings, held_out)
     refuse(pl.col("cluster_a") == pl.col("cluster_b"), "near_identical", pl.col("image_a"))
     if tokens is not None:
         over, taken = tokens(pairs)
@@ -168,17 +169,19 @@ def _choose(
     return pairs.select(pl.col(name).cast(kind) for name, kind in PAIR.items()).sort("pair_id"), drops, components
 
 
-def _with_images(
-    pairs: pl.DataFrame, images: pl.DataFrame, settings: Filter, held_out: pl.DataFrame | None
+def _images_of(
+    facts: pl.DataFrame, images: pl.DataFrame, settings: Filter, held_out: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """`pairs` with what is known of each image: cluster, size, and whether it is in an evaluation set."""
-    sides = [pairs.select(sha256=f"image_{side}", source="source") for side in "ab"]
+    """What is known of every image of `facts`: cluster, size, and whether it is in an evaluation set."""
+    sides = [facts.select(sha256=f"image_{side}", source="source") for side in "ab"]
     bits = pl.col("source").replace_strict(settings.copies, default=-1, return_dtype=pl.Int64)
     used = pl.concat(sides).group_by("sha256").agg(bits.max().alias("bits"))
-    limit = max(settings.copies.values(), default=-1)
-    facts = cluster_images(images.join(used, on="sha256").sort("sha256"), held_out, limit)
+    return cluster_images(images.join(used, on="sha256"), held_out, max(settings.copies.values(), default=-1))
+
+
+def _with_images(pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     for side in "ab":
-        renamed = facts.rename({name: f"{name}_{side}" for name in facts.columns if name != "sha256"})
+        renamed = known.rename({name: f"{name}_{side}" for name in known.columns if name != "sha256"})
         pairs = pairs.join(renamed, left_on=f"image_{side}", right_on="sha256", how="left", maintain_order="left")
         assert not pairs[f"cluster_{side}"].has_nulls(), "every image is in the index"
     return pairs
@@ -241,7 +244,7 @@ def _alpha(cast: Cast) -> dict[str, float | None]:
         if cast.facts.height
         else np.zeros(0, np.int64)
     )
-    cells = np.bincount(cast.pair * 4 + cast.choice, cast.count, minlength=4 * cast.facts.height).reshape(-1, 4)
+    cells = tally(cast, cast.count)
     names = cast.facts["source"].unique().sort().to_list()
     found = {name: krippendorff_alpha(cells[source == at]) for at, name in enumerate(names)}
     return {name: None if alpha is None else round(alpha, 6) for name, alpha in found.items()}

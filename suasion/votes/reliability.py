@@ -21,7 +21,7 @@ PRIOR_RIGHT, PRIOR_WRONG = 2.0, 1.0
 """Votes that every voter is taken to have cast before: one with few votes counts as right two times in three."""
 
 _ROUNDS = 100
-_TOLERANCE = 1e-7  # of a posterior from one round to the next
+_TOLERANCE = 1e-6  # of a posterior from one round to the next
 _ODDS = 35.0  # log odds are cut here: the posterior of double precision is 1 beyond
 _SPREAD = 2.0  # standard deviation of an image's score, in log odds, before any vote
 _TINY = 1e-10
@@ -34,9 +34,9 @@ class Votes(NamedTuple):
     voter: np.ndarray  # (n,) int, from 0
     chose_a: np.ndarray  # (n,) bool
     weight: np.ndarray  # (n,) float64: how many judgements a vote stands for, times the source's trust
-    telling: np.ndarray  # (n,) bool: says something of its voter; not where most people see no difference
     pairs: int
     voters: int
+    telling: np.ndarray  # (pairs,) bool: says something of its voters; not where most people see no difference
 
 
 class Estimate(NamedTuple):
@@ -52,23 +52,25 @@ def shares(votes: Votes) -> Estimate:
     A voter is right where the vote is with the majority, which it is part of: with few votes on a pair that flatters.
     """
     p_a = _shares(votes)
-    return Estimate(p_a, _accuracy(_by_voter(votes), _cast(votes), _hard(p_a)))
+    return Estimate(p_a, _accuracy(votes, _signed(votes).T.tocsr(), _cast(votes), _hard(p_a)))
 
 
-def one_coin(votes: Votes) -> Estimate:
+def one_coin(votes: Votes, *, start: np.ndarray | None = None) -> Estimate:
     """Each voter is right with one probability, whichever side is better; a pair's prior is one half.
 
     With s the votes' weights, positive for A, the log odds of a pair are s @ logit(accuracy), and the right votes of a voter
-    half the votes cast plus s.T @ (p_a - 1/2): a round costs two products with one sparse matrix.
+    half the votes cast plus s.T @ (p_a - 1/2): a round costs two products with one sparse matrix. It begins with `start`
+    (pairs,), an earlier posterior, or with the shares of the votes.
     """
-    signed, by_voter, cast = _signed(votes), _by_voter(votes), _cast(votes)
-    p_a = _shares(votes)
+    signed, cast = _signed(votes), _cast(votes)
+    by_voter = signed.T.tocsr()
+    p_a = _shares(votes) if start is None else start
     for _ in range(_ROUNDS):
-        accuracy = _accuracy(by_voter, cast, p_a)
+        accuracy = _accuracy(votes, by_voter, cast, p_a)
         before, p_a = p_a, _logistic(signed @ (np.log(accuracy) - np.log1p(-accuracy)))
         if np.abs(p_a - before).max(initial=0.0) < _TOLERANCE:
             break
-    return Estimate(p_a, _accuracy(by_voter, cast, p_a))
+    return Estimate(p_a, _accuracy(votes, by_voter, cast, p_a))
 
 
 def confusion(votes: Votes, *, smoothing: float = 1.0) -> Estimate:
@@ -77,11 +79,9 @@ def confusion(votes: Votes, *, smoothing: float = 1.0) -> Estimate:
     `smoothing` is what every voter is taken to have answered before: twice as many right answers as wrong ones of either
     truth. At 0 it is the model of 1979.
     """
-    sides = (votes.chose_a, ~votes.chose_a)
-    answers = [_matrix(votes, votes.weight, side) for side in sides]
-    by_voter = [_matrix(votes, votes.weight, side & votes.telling).T.tocsr() for side in sides]
-    p_a = dawid_skene(answers, by_voter, smoothing=smoothing).posterior[:, 0]
-    return Estimate(p_a, _accuracy(_by_voter(votes), _cast(votes), p_a))
+    answers = [_matrix(votes, votes.weight, side) for side in (votes.chose_a, ~votes.chose_a)]
+    p_a = dawid_skene(answers, votes.telling, smoothing=smoothing).posterior[:, 0]
+    return Estimate(p_a, _accuracy(votes, _signed(votes).T.tocsr(), _cast(votes), p_a))
 
 
 class DawidSkene(NamedTuple):
@@ -95,47 +95,58 @@ class DawidSkene(NamedTuple):
 
 def dawid_skene(
     answers: "list[sp.csr_array]",
-    by_voter: "list[sp.csr_array] | None" = None,
+    telling: np.ndarray | None = None,
     *,
     smoothing: float = 1.0,
-    rounds: int = _ROUNDS,
+    gain: float = 1e-8,
 ) -> DawidSkene:
     """Expectation maximisation of Dawid and Skene (1979) from the shares of the answers.
 
-    `answers` holds one sparse matrix (pairs, voters) of weights for each of the K answers, `by_voter` the same (voters, pairs)
-    where not all of them tell something of the voter. Pairs without votes keep the prior.
+    `answers` holds one sparse matrix (pairs, voters) of weights for each of the K answers; `telling` (pairs,) bool the pairs
+    that say something of their voters, default all. Pairs without votes keep the prior. It ends where a round adds less
+    than `gain` to the log likelihood of a vote.
     """
-    kinds = len(answers)
-    by_voter = by_voter or [matrix.T.tocsr() for matrix in answers]
-    ones = np.ones(answers[0].shape[0])
-    cast = np.stack([matrix @ ones for matrix in by_voter])  # (answers, voters)
-    totals = np.stack([matrix @ np.ones(matrix.shape[1]) for matrix in answers], axis=1)
-    cast_on = totals.sum(axis=1, keepdims=True)
-    posterior = np.divide(totals, cast_on, out=np.full_like(totals, 1.0 / kinds), where=cast_on > 0)
+    kinds, (pairs, voters) = len(answers), answers[0].shape
+    told = np.ones(pairs) if telling is None else telling.astype(np.float64)
+    by_voter = [matrix.T.tocsr() for matrix in answers]
+    cast = np.stack([matrix @ told for matrix in by_voter])  # (answers, voters)
+    totals = np.stack([matrix @ np.ones(voters) for matrix in answers], axis=1)
+    on_pair = totals.sum(axis=1, keepdims=True)
+    posterior = np.divide(totals, on_pair, out=np.full_like(totals, 1.0 / kinds), where=on_pair > 0)
     before_any = smoothing * (1.0 + np.eye(kinds))[:, :, None]
-    for _ in range(rounds):
-        tables = np.empty((kinds, kinds, len(cast[0])))
-        for truth in range(kinds - 1):  # the last truth has the votes that the others leave
-            column = np.ascontiguousarray(posterior[:, truth])
-            tables[truth] = np.stack([matrix @ column for matrix in by_voter])
-        tables[-1] = np.maximum(cast - tables[:-1].sum(axis=0), 0.0)
-        tables += before_any
-        tables /= np.maximum(tables.sum(axis=1, keepdims=True), _TINY)
-        np.maximum(tables, _TINY, out=tables)
+    likelihood = -np.inf
+    for _ in range(_ROUNDS):
+        tables = _tables(by_voter, cast, posterior * told[:, None], before_any)
         prior = np.maximum(posterior.mean(axis=0), _TINY) if smoothing == 0 else np.full(kinds, 1.0 / kinds)
         logs = np.log(tables)
-        joint = np.tile(np.log(prior), (len(ones), 1))
+        joint = np.tile(np.log(prior), (pairs, 1))
         for at, matrix in enumerate(answers):
             for truth in range(kinds - 1):
                 joint[:, truth] += matrix @ (logs[truth, at] - logs[-1, at])
+        of_last = sum(float((matrix @ logs[-1, at]).sum()) for at, matrix in enumerate(answers))
         top = joint.max(axis=1, keepdims=True)
-        unnormed = np.exp(joint - top)
-        mass = unnormed.sum(axis=1, keepdims=True)
-        before, posterior = posterior, unnormed / mass
-        if np.abs(posterior - before).max(initial=0.0) < _TOLERANCE:
+        posterior = np.exp(joint - top)
+        mass = posterior.sum(axis=1, keepdims=True)
+        posterior /= mass
+        before, likelihood = likelihood, float((np.log(mass) + top).sum()) + of_last
+        if likelihood - before < gain * totals.sum():
             break
-    of_last = sum(float((cast[at] * logs[-1, at]).sum()) for at in range(kinds))
-    return DawidSkene(posterior, tables, prior, float((np.log(mass) + top).sum()) + of_last)
+    return DawidSkene(posterior, tables, prior, likelihood)
+
+
+def _tables(
+    by_voter: "list[sp.csr_array]", cast: np.ndarray, posterior: np.ndarray, before_any: np.ndarray
+) -> np.ndarray:
+    """Probabilities (truths, answers, voters) of each answer given the truth, from votes weighed by the posterior."""
+    kinds = len(by_voter)
+    tables = np.empty((kinds, kinds, cast.shape[1]))
+    for truth in range(kinds - 1):  # the last truth has the votes that the others leave
+        column = np.ascontiguousarray(posterior[:, truth])
+        tables[truth] = np.stack([matrix @ column for matrix in by_voter])
+    tables[-1] = np.maximum(cast - tables[:-1].sum(axis=0), 0.0)
+    tables += before_any
+    tables /= np.maximum(tables.sum(axis=1, keepdims=True), _TINY)
+    return np.maximum(tables, _TINY)
 
 
 def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, side_bias: bool = True) -> Estimate:
@@ -150,7 +161,7 @@ def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, sid
     """
     images = int(max(image_a.max(initial=-1), image_b.max(initial=-1))) + 1
     weight, side = votes.weight, np.where(votes.chose_a, 1.0, -1.0)
-    cast = _cast(votes)
+    cast, telling = _cast(votes), votes.telling[votes.pair]
     score, looks, left = np.zeros(images), np.full(votes.voters, 2 / 3), np.full(votes.voters, 0.5)
     p_a = np.full(votes.pairs, 0.5)
     for round_ in range(_ROUNDS):
@@ -159,11 +170,11 @@ def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, sid
         look = looks[votes.voter]
         looked = look * logistic
         looked = weight * looked / (looked + (1 - look) * blind)
-        told = looked * votes.telling
+        told = looked * telling
         sums = np.bincount(votes.voter, told, minlength=votes.voters)
         looks = (sums + PRIOR_RIGHT) / (cast + PRIOR_RIGHT + PRIOR_WRONG)
         if side_bias:
-            rest = weight * votes.telling - told
+            rest = weight * telling - told
             blind_a = np.bincount(votes.voter, rest * votes.chose_a, minlength=votes.voters)
             left = (blind_a + 2.0) / (np.maximum(cast - sums, 0.0) + 4.0)
         balance = np.bincount(votes.pair, looked * side, minlength=votes.pairs)
@@ -173,7 +184,7 @@ def bradley_terry(votes: Votes, image_a: np.ndarray, image_b: np.ndarray, *, sid
         before, p_a = p_a, _logistic(score[image_a] - score[image_b])
         if np.abs(p_a - before).max(initial=0.0) < 1e-4:  # it creeps from here, and labels are long settled
             break
-    return Estimate(p_a, _accuracy(_by_voter(votes), cast, _hard(p_a)))
+    return Estimate(p_a, _accuracy(votes, _signed(votes).T.tocsr(), cast, _hard(p_a)))
 
 
 def _raise_scores(
@@ -205,19 +216,14 @@ def _signed(votes: Votes) -> "sp.csr_array":
     return _matrix(votes, np.where(votes.chose_a, votes.weight, -votes.weight))
 
 
-def _by_voter(votes: Votes) -> "sp.csr_array":
-    """Signed weights (voters, pairs) of the votes that tell something of their voter."""
-    signed = np.where(votes.chose_a, votes.weight, -votes.weight)
-    return _matrix(votes, signed, votes.telling).T.tocsr()
-
-
 def _cast(votes: Votes) -> np.ndarray:
-    return np.bincount(votes.voter, votes.weight * votes.telling, minlength=votes.voters).astype(np.float64)
+    told = votes.weight * votes.telling[votes.pair]
+    return np.bincount(votes.voter, told, minlength=votes.voters).astype(np.float64)
 
 
-def _accuracy(by_voter: "sp.csr_array", cast: np.ndarray, p_a: np.ndarray) -> np.ndarray:
-    """Expected share of right votes of each voter, with the prior's votes."""
-    right = 0.5 * cast + by_voter @ (p_a - 0.5)
+def _accuracy(votes: Votes, by_voter: "sp.csr_array", cast: np.ndarray, p_a: np.ndarray) -> np.ndarray:
+    """Expected share of right votes of each voter, with the prior's votes; `by_voter` is `_signed`, transposed."""
+    right = 0.5 * cast + by_voter @ ((p_a - 0.5) * votes.telling)
     accuracy: np.ndarray = (right + PRIOR_RIGHT) / (cast + PRIOR_RIGHT + PRIOR_WRONG)
     return accuracy
 

@@ -16,13 +16,14 @@ def describe(
     voter: np.ndarray,
     left: np.ndarray,
     decided: np.ndarray,
-    voted_at: pl.Series,
     accuracy: np.ndarray,
+    seconds: np.ndarray,
     rules: VoterRules,
 ) -> pl.DataFrame:
     """A row of `records.VOTER` for each of `names` (v,), which the numbers `voter` (n,) of the votes stand for.
 
-    `left` (n,) bool: for the image that was shown as A; `decided` (n,) bool: no tie. `accuracy` (v,) as estimated.
+    `left` (n,) bool: for the image that was shown as A; `decided` (n,) bool: no tie. `accuracy` (v,) as estimated,
+    `seconds` (v,) as of `seconds_between`.
     """
     size = len(names)
     n_votes = np.bincount(voter, minlength=size)
@@ -36,7 +37,7 @@ def describe(
             "accuracy": np.round(accuracy, 9),
             "left_share": pl.Series(n_left / np.maximum(n_decided, 1)).set(pl.Series(n_decided == 0), None),
             "tie_rate": (n_votes - n_decided) / np.maximum(n_votes, 1),
-            "seconds": _seconds(voter, voted_at, size),
+            "seconds": pl.Series(seconds).fill_nan(None),
         }
     )
     side = pl.max_horizontal("left_share", 1 - pl.col("left_share"))
@@ -57,12 +58,15 @@ def describe(
     )
 
 
-def _seconds(voter: np.ndarray, voted_at: pl.Series, size: int) -> pl.Series:
-    """Median seconds from a voter's vote to the next of the same sitting; null where there are none."""
-    known = voted_at.is_not_null().to_numpy()
+def seconds_between(voter: np.ndarray, voted_at: pl.Series, size: int) -> np.ndarray:
+    """Median seconds (size,) from a voter's vote to the next of the same sitting; NaN where there are none.
+
+    `voter` (n,) int numbers the voter of each vote; numbers from `size` on are of nobody.
+    """
+    known = voted_at.is_not_null().to_numpy() & (voter < size)
     medians = np.full(size, np.nan)
     if known.any():
-        time = voted_at.drop_nulls().dt.epoch("ms").to_numpy()
+        time = voted_at.dt.epoch("ms").filter(pl.Series(known)).to_numpy()
         who, time = voter[known].astype(np.int64), time - time.min()
         span = int(time.max()) + 1
         order = np.sort(who * span + time)  # sorting one number is faster than sorting by two
@@ -78,4 +82,4 @@ def _seconds(voter: np.ndarray, voted_at: pl.Series, size: int) -> pl.Series:
         some = count > 0
         low, high = start + (count - 1) // 2, start + count // 2
         medians[some] = (gap[low[some]] + gap[high[some]]) / 2000
-    return pl.Series(medians).fill_nan(None)
+    return medians
