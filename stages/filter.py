@@ -15,7 +15,10 @@ INGEST, PROCESSOR = Path("data/ingest"), Path("data/base/reasoner")
 
 def main() -> None:
     with stage("filter") as params, publish(Path("data/filter")) as out, ThreadPoolExecutor(1) as pool:
-        votes = pool.submit(read, INGEST / "votes.parquet", VOTE)  # while the rest is still being imported
+        # Read while the rest is still being imported: both take a while.
+        votes = pool.submit(read, INGEST / "votes.parquet", VOTE)
+        images = pool.submit(read, INGEST / "images" / "index.parquet", IMAGE)
+        held_out = pool.submit(read, INGEST / "held_out.parquet", HELD_OUT)
         from suasion.votes.budget import image_tokens, over_budget
         from suasion.votes.filter import filter_votes
         from suasion.votes.splits import LOCK, read_lock
@@ -29,8 +32,8 @@ def main() -> None:
             votes.result(),
             params.filter,
             seed=params.seed,
-            images=read(INGEST / "images" / "index.parquet", IMAGE),
-            held_out=read(INGEST / "held_out.parquet", HELD_OUT),
+            images=images.result(),
+            held_out=held_out.result(),
             locked=read_lock(Path(LOCK)),
             tokens=tokens,
         )

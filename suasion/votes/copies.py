@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from suasion.images.phash import BYTES
 from suasion.records import HELD_OUT
@@ -43,6 +42,8 @@ def clusters(hashes: np.ndarray, bits: np.ndarray) -> np.ndarray:
     `bits` (n,) int is how far an image's source lets a copy be away, -1 where only equal bytes are copies; of two images the
     smaller counts.
     """
+    from scipy.sparse.csgraph import connected_components  # slow to import: while the other core estimates
+
     asked = np.flatnonzero(bits >= 0)
     first, second = close(hashes[asked], bits[asked])
     size = len(bits)

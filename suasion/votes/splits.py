@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from suasion.errors import SuasionError
 from suasion.params import Filter
@@ -167,6 +166,8 @@ def _of_shares(
 
 def _components(keys: np.ndarray) -> np.ndarray:
     """The number of each pair's component: pairs with a key in common, in chains, are in one."""
+    from scipy.sparse.csgraph import connected_components
+
     nodes = int(keys.max(initial=-1)) + 1
     first, second = np.repeat(keys[:, 0], 2), keys[:, 1:].ravel()
     graph = sp.coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(nodes, nodes))
