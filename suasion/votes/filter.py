@@ -18,7 +18,7 @@ from suasion.records import DROP, PAIR, SPLIT
 from suasion.votes.agreement import krippendorff_alpha
 from suasion.votes.cast import B, Cast, estimate, last_votes, number, tally
 from suasion.votes.copies import cluster_images, shared_run
-from suasion.votes.splits import assign, hanging_together
+from suasion.votes.splits import assign, hanging_together, lock_copies
 from suasion.votes.voters import describe, seconds_between
 
 Tokens = Callable[[pl.DataFrame], "tuple[np.ndarray, np.ndarray]"]
@@ -61,6 +61,7 @@ def filter_votes(
         flagged = np.append(voters["flagged"].to_numpy(), False)[counted.voter]
         kept = counted.only(~flagged) if flagged.any() else counted
         pairs = _with_images(_label(kept, settings, start=p_a), known_images.result())
+        locked = pl.DataFrame(schema=SPLIT) if locked is None else lock_copies(locked, known_images.result())
     why = voters.select("annotator_id", why=pl.format("{}: {}", "annotator_id", "flag"))["why"]
     drops = [
         _dropped(repeated.vote_id, "repeated_vote", "a later vote of the same person on the same pair counts"),
@@ -130,7 +131,7 @@ def _choose(
     settings: Filter,
     seed: int,
     held_out: pl.DataFrame | None,
-    locked: pl.DataFrame | None,
+    locked: pl.DataFrame,
     tokens: Tokens | None,
 ) -> tuple[pl.DataFrame, list[pl.DataFrame], dict[str, float | int]]:
     """The pairs that stay, as `records.PAIR`; drops of those that do not, in the order of the rules; what hangs together."""
@@ -160,7 +161,7 @@ def _choose(
         refuse(pl.Series(known), "evaluation_prompt", pl.col("prompt").str.slice(0, 80))
         refuse(pl.col("held_out_a") | pl.col("held_out_b"), "evaluation_image", pl.col("image_a"))
     components = hanging_together(pairs)
-    found = assign(pairs, settings, seed=seed, locked=pl.DataFrame(schema=SPLIT) if locked is None else locked)
+    found = assign(pairs, settings, seed=seed, locked=locked)
     pairs = pl.concat([pairs, found], how="horizontal")
     for reason in ("leak", "split_conflict", "held_out_generator", "held_out"):
         refuse(pl.col("refused").eq_missing(reason), reason, pl.col("detail"))

@@ -106,6 +106,19 @@ def _keys(pairs: pl.DataFrame) -> np.ndarray:
     return keys
 
 
+def lock_copies(locked: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
+    """`locked` with all images that are copies of a locked one, whether or not that is in a pair that stays.
+
+    `images` has the columns `sha256` and `cluster`. Of two splits of one cluster the more held-out one counts.
+    """
+    held = pl.col("split").replace_strict(_HELD_OUT, return_dtype=pl.Int64)
+    shown = locked.filter(pl.col("kind") == "image").join(images, left_on="id", right_on="sha256")
+    of_cluster = shown.sort(held, descending=True).unique("cluster", keep="first", maintain_order=True)
+    copies = images.join(of_cluster.select("cluster", "split"), on="cluster")
+    new = copies.select(kind=pl.lit("image"), id="sha256", split="split").join(locked, on=["kind", "id"], how="anti")
+    return pl.concat([locked, new])
+
+
 def _of_source(pairs: pl.DataFrame, keys: np.ndarray) -> pl.DataFrame:
     unknown = pairs.filter(pl.col("source_split").is_null() | ~pl.col("source_split").is_in(SPLITS))
     if not unknown.is_empty():

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -65,8 +66,14 @@ def wait_for_checkpoint(workspace: Path) -> None:
 
 
 def test_votes_to_a_release_killed_once_in_the_middle(tmp_path: Path) -> None:
-    workspace = clone(tmp_path, micro().replace("  steps: 6\n  prompts_per_step", "  steps: 12\n  prompts_per_step"))
+    params = micro().replace("  steps: 6\n  prompts_per_step", "  steps: 12\n  prompts_per_step")
+    params = params.replace("  ties: drop", "  ties: keep").replace(
+        "no_difference_share: 0.05", "no_difference_share: 0.3"
+    )
+    workspace = clone(tmp_path, params)
     run(workspace, "repro", "prescore", "warmstart")
+    pairs = pl.read_parquet(workspace / "data" / "filter" / "pairs.parquet")
+    assert pairs.filter(split="train", label="tie").height > 3, "training knows ties"
 
     killed = dvc(workspace, "repro", "train")
     wait_for_checkpoint(workspace)

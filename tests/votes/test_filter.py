@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from suasion.errors import SuasionError
 from suasion.images.phash import BYTES
 from suasion.params import Filter, VoterRules
-from suasion.records import HELD_OUT, IMAGE, PAIR, VOTE
+from suasion.records import HELD_OUT, IMAGE, PAIR, SPLIT, VOTE
 from suasion.votes.filter import Filtered, filter_votes
 from suasion.votes.splits import locks_of, read_lock, write_lock
 
@@ -349,6 +349,21 @@ def test_a_pair_that_would_merge_two_splits_is_dropped_and_the_old_ones_stay() -
     after = run(table(*old, bridge), SHARES, locked=locked(before))
     assert dict(after.pairs.select("pair_id", "split").rows()) == was
     assert after.drops.select("id", "reason").rows() == [("bridge", "split_conflict")]
+
+
+def test_a_copy_of_an_image_that_was_in_test_stays_out_of_training_even_when_the_old_pair_has_left() -> None:
+    votes = table(
+        *[vote(f"p{n:02d}", None, "a", source_split=None) for n in range(20)],
+        vote("old", None, "a", source_split=None, prompt="x" * 101),  # leaves
+        vote("new", None, "a", source_split=None),
+    )
+    images = index(votes, **{"a-new": bits_away("b-old", 4)})
+    lock = pl.DataFrame([("image", "b-old", "test")], schema=SPLIT, orient="row")
+    only_train = {"splits": {"train": 1.0}, "copies": {"test": 4}}
+    split = dict(run(votes, only_train, images=images, locked=lock).pairs.select("pair_id", "split").rows())
+    assert "old" not in split
+    assert split.pop("new") == "test"
+    assert {*split.values()} == {"train"}
 
 
 def test_a_lock_comes_back_from_its_file_as_it_went_and_only_grows(tmp_path: Path) -> None:
