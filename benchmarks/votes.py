@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from suasion.params import ROOT
 
@@ -91,24 +92,34 @@ def main() -> None:
 
 def make_workspace(folder: Path, size: int) -> None:
     """A folder in which `stages.filter` runs: votes, index of images, evaluation set, processor, parameters."""
-    import polars as pl
     from ruamel.yaml import YAML
 
-    from suasion.images.phash import BYTES
-    from suasion.records import HELD_OUT, IMAGE, VOTE, write
+    from suasion.records import VOTE, write
     from suasion.world.lessons import corpus
     from suasion.world.tiny import build_processor
 
     rng = np.random.default_rng(0)
-    pairs, voters = size // PER_PAIR, size // PER_VOTER
-    names = lambda count, length: _hex(rng, count, length)  # noqa: E731
+    facts, prompts = _facts(rng, size // PER_PAIR)
+    ingest = folder / "data" / "ingest"
+    write(_votes(rng, facts, size).sort("pair_id", "vote_id"), ingest / "votes.parquet", VOTE)
+    _write_images(rng, facts, prompts, ingest)
+    build_processor(corpus(0, lines=300), image_size=64, vocab_size=450).save_pretrained(folder / "data/base/reasoner")
+    params = YAML(typ="safe").load((ROOT / "profiles" / "world.yaml").read_text())
+    splits = {"train": 0.9, "val": 0.05, "test": 0.05}
+    params["filter"] |= {"copies": {"bench": 8}, "splits": splits, "max_component": 0.9}
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def _facts(rng: np.random.Generator, pairs: int) -> "tuple[pl.DataFrame, pl.Series]":
+    """What does not depend on a voter, a row for every pair, and the prompts, of which five pairs share one."""
     words = np.array(_hex(rng, 4000, 3))
     prompts = pl.Series([" ".join(row) for row in words[rng.integers(0, 4000, (pairs // 5, 14))]])
-    prompt_ids, images = pl.Series(names(pairs // 5, 12)), pl.Series(names(2 * pairs, 32))
+    prompt_ids, images = pl.Series(_hex(rng, pairs // 5, 12)), pl.Series(_hex(rng, 2 * pairs, 32))
     of_pair = rng.integers(0, pairs // 5, pairs)
     facts = pl.DataFrame(
         {
-            "pair_id": names(pairs, 12),
+            "pair_id": _hex(rng, pairs, 12),
             "prompt_id": prompt_ids.gather(of_pair),
             "prompt": prompts.gather(of_pair),
             "image_a": images[:pairs],
@@ -117,20 +128,24 @@ def make_workspace(folder: Path, size: int) -> None:
             "model_b": pl.Series([f"m{n}" for n in rng.integers(0, 12, pairs)]),
         }
     )
+    return facts, prompts
+
+
+def _votes(rng: np.random.Generator, facts: "pl.DataFrame", size: int) -> "pl.DataFrame":
+    """Votes of people of whom some vote far more than others and a tenth guesses; a twentieth of the pairs is open."""
+    pairs, voters = size // PER_PAIR, size // PER_VOTER
     pair = np.repeat(np.arange(pairs), PER_PAIR)
-    voter = np.minimum(
-        (voters * rng.random(size) ** 1.5).astype(np.int64), voters - 1
-    )  # some vote far more than others
+    voter = np.minimum((voters * rng.random(size) ** 1.5).astype(np.int64), voters - 1)
     accuracy = np.where(rng.random(voters) < 0.1, 0.5, rng.uniform(0.6, 0.97, voters))
     better = rng.random(pairs) < 0.5
     right = rng.random(size) < accuracy[voter]
     choice = np.where(better[pair] == right, "a", "b").astype(object)
     no_difference = rng.random(pairs) < 0.05
     choice[rng.random(size) < np.where(no_difference[pair], 0.5, 0.04)] = "tie"
-    annotators = pl.Series(sorted(f"person-{name}" for name in names(voters, 5)))
+    annotators = pl.Series(sorted(f"person-{name}" for name in _hex(rng, voters, 5)))
     at = pl.Series(1_760_000_000_000 + rng.integers(0, 10**9, size)).cast(pl.Datetime("ms")).cast(pl.Datetime("us"))
-    votes = facts[pair].with_columns(
-        vote_id=pl.Series(names(size, 12)),
+    return facts[pair].with_columns(
+        vote_id=pl.Series(_hex(rng, size, 12)),
         annotator_id=annotators.gather(voter),
         choice=pl.Series(list(choice)),
         count=pl.lit(1, pl.Int64),
@@ -139,28 +154,25 @@ def make_workspace(folder: Path, size: int) -> None:
         source=pl.lit("bench"),
         source_split=pl.lit(None, pl.String),
     )
-    ingest = folder / "data" / "ingest"
-    write(votes.sort("pair_id", "vote_id"), ingest / "votes.parquet", VOTE)
+
+
+def _write_images(rng: np.random.Generator, facts: "pl.DataFrame", prompts: "pl.Series", ingest: Path) -> None:
+    """The index of images, some of them copies across pairs, and an evaluation set that overlaps with some pairs."""
+    from suasion.images.phash import BYTES
+    from suasion.records import HELD_OUT, IMAGE, write
+
+    pairs, copies = facts.height, facts.height // 100
     hashes = rng.integers(0, 256, (2 * pairs, BYTES), dtype=np.uint8)
-    copies = pairs // 100
-    hashes[:copies] = hashes[pairs // 2 : pairs // 2 + copies]  # copies across pairs, one bit away
-    hashes[:copies, 0] ^= 1
+    hashes[:copies] = hashes[pairs // 2 : pairs // 2 + copies]
+    hashes[:copies, 0] ^= 1  # one bit away
+    images = pl.concat([facts["image_a"], facts["image_b"].alias("image_a")])
     index = pl.DataFrame({"sha256": images, "phash": [row.tobytes() for row in hashes]}).with_columns(
         tar=pl.lit("images-00000.tar"), offset=0, size=1, width=512, height=512, format=pl.lit("jpg")
     )
     write(index.sort("sha256"), ingest / "images" / "index.parquet", IMAGE)
-    shown = [(f"{prompts[n][:60]} and more", hashes[n].tobytes()) for n in range(min(500, pairs // 100))]
-    rows = [("bench", prompt, names(1, 32)[0], phash) for prompt, phash in shown]
+    shown = [(f"{prompts[n][:60]} and more", hashes[n].tobytes()) for n in range(min(500, copies))]
+    rows = [("bench", prompt, _hex(rng, 1, 32)[0], phash) for prompt, phash in shown]
     write(pl.DataFrame(rows, schema=HELD_OUT, orient="row"), ingest / "held_out.parquet", HELD_OUT)
-    build_processor(corpus(0, lines=300), image_size=64, vocab_size=450).save_pretrained(folder / "data/base/reasoner")
-    params = YAML(typ="safe").load((ROOT / "profiles" / "world.yaml").read_text())
-    params["filter"] |= {
-        "copies": {"bench": 8},
-        "splits": {"train": 0.9, "val": 0.05, "test": 0.05},
-        "max_component": 0.9,
-    }
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump(params, file)
 
 
 def _hex(rng: np.random.Generator, count: int, length: int) -> list[str]:
@@ -199,7 +211,6 @@ def digest(folder: Path) -> str:
 
 
 def body() -> None:
-    import polars as pl
     import scipy.sparse.csgraph  # noqa: F401
 
     from stages.filter import main as stage_filter
@@ -212,8 +223,6 @@ def body() -> None:
 
 def scan() -> None:
     """Read every column of the votes, once."""
-    import polars as pl
-
     pl.read_parquet("data/ingest/votes.parquet")
 
 
@@ -291,7 +300,6 @@ def against_crowdkit() -> None:
     more to where the pipeline ends, a thousand times nearer to the optimum: the labels are those of that.
     """
     import pandas as pd
-    import polars as pl
     import scipy.sparse as sp
     from crowdkit.aggregation import DawidSkene
 

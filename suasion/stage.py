@@ -95,7 +95,7 @@ def publish(target: Path) -> Iterator[Path]:
         elif aside.is_dir():
             _remove(target)
         aside.replace(target)
-        _fsync(target.parent)
+        fsync(target.parent)
     finally:
         _remove(aside)
         if target.exists():
@@ -190,10 +190,11 @@ def _remove(path: Path) -> None:
 
 def _fsync_all(path: Path) -> None:
     for entry in [*path.rglob("*"), path]:
-        _fsync(entry)
+        fsync(entry)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Wait until the file or folder `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

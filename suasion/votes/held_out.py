@@ -59,13 +59,12 @@ def _read(
 
     def images() -> Iterator[ImageRef]:
         for where, row in read_checked(path, [wanted.prompt, *wanted.images]):
-            problem = row if isinstance(row, BadRow) else None
-            prompt = "" if isinstance(row, BadRow) else (text(row[wanted.prompt]) or "").strip()
-            if problem is None and not prompt:
-                problem = BadRow(where, "prompt_empty", "")
-            if problem is not None or isinstance(row, BadRow):
-                assert problem is not None
-                drops.append((STAGE, f"{wanted.name}:{where}", problem.reason, problem.detail))
+            if isinstance(row, BadRow):
+                drops.append((STAGE, f"{wanted.name}:{where}", row.reason, row.detail))
+                continue
+            prompt = (text(row[wanted.prompt]) or "").strip()
+            if not prompt:
+                drops.append((STAGE, f"{wanted.name}:{where}", "prompt_empty", ""))
                 continue
             found.append((wanted.name, prompt, None, None))
             for image in _images(row, wanted.images, folder_of(path)):

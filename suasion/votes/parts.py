@@ -4,7 +4,6 @@ A batch counts once its folder has its final name, which it gets last, after its
 disk. Given up: taking up work after the code, the settings or the seed changed; the folder of the work is keyed by them.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from suasion.records import DROP, IMAGE, SCENE, VOTE, read, write
+from suasion.stage import fsync
 
 KNOWN = pl.Schema({"key": pl.Binary, "sha256": pl.String, "reason": pl.String, "detail": pl.String})
 """Images that were looked at: where they are (`suasion.images.intake.key_of`), and their hash or what is wrong."""
@@ -57,10 +57,10 @@ class Parts:
         aside.mkdir()
         for name, table in batch._asdict().items():
             write(table, aside / f"{name}.parquet", SCHEMAS[name])
-            _fsync(aside / f"{name}.parquet")
-        _fsync(aside)
+            fsync(aside / f"{name}.parquet")
+        fsync(aside)
         aside.rename(self._path(self.count))
-        _fsync(self.folder)
+        fsync(self.folder)
         self.count += 1
 
     def table(self, name: str) -> pl.DataFrame:
@@ -71,11 +71,3 @@ class Parts:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}"
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
