@@ -201,8 +201,10 @@ class Filter(Section):
 
 
 class Shard(Section):
-    samples_per_shard: Positive
+    samples_per_shard: Positive  # at most
+    bytes_per_shard: Positive  # at most; see suasion.shards.writer.plan
     max_side: Positive  # pixels; larger images are scaled down and encoded again
+    location: Annotated[str, Field(pattern="^s3://[^/]+(/.*)?$")] | None  # where shards are kept; null: in data/shards
 
 
 class Lora(Section):
