@@ -1,5 +1,6 @@
 """Stage `evaluate`: what the models say on held-out pairs, metrics with intervals, and the report."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -22,12 +23,11 @@ def main() -> None:
     with stage("evaluate") as params:
         from suasion.evaluation.predict import predict
         from suasion.evaluation.report import build_report
-        from suasion.shards.reader import read_samples
+        from suasion.shards import ShardDataset
 
         settings = params.evaluate
-        samples = [
-            sample for split in EVALUATED for sample in read_samples(Path("data/shards"), split)[: settings.max_pairs]
-        ]
+        shards = [ShardDataset("data/shards", split) for split in EVALUATED]
+        samples = [sample for some in shards for sample in itertools.islice(some, settings.max_pairs)]
         models = {name: folder for name, folder in MODELS.items() if folder.is_dir()}
         predictions = pl.concat(
             predict(folder, Path("data/listener/model"), samples, name=name, params=params)

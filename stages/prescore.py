@@ -11,15 +11,14 @@ def main() -> None:
     with stage("prescore") as params, publish(Path("data/prescore")) as out:
         from suasion.listener.local import LocalListener
         from suasion.listener.prescore import prescore, summarise
-        from suasion.shards.reader import read_samples
+        from suasion.shards import ShardDataset
         from suasion.vlm.load import load_model, load_processor
 
         folder = Path("data/listener/model")
         listener = LocalListener(load_model(folder), load_processor(folder), batch_size=params.prescore.batch_size)
-        samples = read_samples(Path("data/shards"), "train")
-        scores = prescore(samples, listener)
+        scores = prescore(ShardDataset("data/shards", "train"), listener)
         write(scores, out / "scores.parquet", PRESCORE)
-        summary = summarise(scores, [sample.pair["label"] for sample in samples])
+        summary = summarise(scores)
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 

@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 P = ParamSpec("P")
 
@@ -17,6 +17,10 @@ class SuasionError(Exception):
     def __init__(self, what: str, *, where: str, do: str) -> None:
         super().__init__(what, where, do)
         self.what, self.where, self.do = what, where, do
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors come back from other processes."""
+        return functools.partial(type(self), where=self.where, do=self.do), (self.what,)
 
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  do:    {self.do}"

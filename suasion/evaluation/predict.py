@@ -11,7 +11,7 @@ from suasion.listener.local import Hearing, LocalListener, answer_slot
 from suasion.params import Params
 from suasion.progress import progress
 from suasion.records import PREDICTION
-from suasion.shards.reader import Sample
+from suasion.shards.sample import Sample
 from suasion.vlm.chat import parse_completion
 from suasion.vlm.generate import Completion, Request, complete_with_answers
 from suasion.vlm.load import load_model, load_processor

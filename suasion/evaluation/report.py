@@ -19,7 +19,7 @@ from suasion.evaluation.pages import render
 from suasion.evaluation.plots import line_plot
 from suasion.evaluation.votes_page import ledgers, summaries, votes_page
 from suasion.params import Params
-from suasion.shards.reader import Sample
+from suasion.shards.sample import Sample
 
 NAMES = {"warmstart": "Warm start", "released": "Released", "sft": "SFT, same compute"}
 REFERENCES = {

@@ -4,6 +4,7 @@ The same images in the same order give the same bytes, also when the work was in
 Given up: compression (images are compressed), and appending to a finished pack.
 """
 
+import functools
 import os
 import tarfile
 from pathlib import Path
@@ -102,18 +103,21 @@ class ImagePack:
 
 
 class PackedImages:
-    """Reads images of a pack by their hash."""
+    """Reads images of a pack by their hash; `index` has the columns of `records.IMAGE`."""
 
     def __init__(self, folder: Path) -> None:
-        index = read(folder / INDEX, IMAGE)
-        self.folder = folder
-        self.rows = {row["sha256"]: row for row in index.iter_rows(named=True)}
+        self.folder, self.index = folder, read(folder / INDEX, IMAGE)
+
+    @functools.cached_property
+    def rows(self) -> dict[str, tuple[str, int, int]]:
+        """Tar, offset and size by hash."""
+        return {sha256: (tar, offset, size) for sha256, tar, offset, size, *_ in self.index.iter_rows()}
 
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self.rows
 
     def read(self, sha256: str) -> bytes:
-        row = self.rows[sha256]
-        with (self.folder / row["tar"]).open("rb") as file:
-            file.seek(row["offset"])
-            return bytes(file.read(row["size"]))
+        tar, offset, size = self.rows[sha256]
+        with (self.folder / tar).open("rb") as file:
+            file.seek(offset)
+            return bytes(file.read(size))

@@ -4,12 +4,12 @@ The order is drawn per pair by a seeded hash: a policy that always answers "1" m
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from PIL import Image
 
-from suasion.shards.reader import Sample
+from suasion.shards.sample import Sample
 from suasion.votes.pairs import shown_swapped
 
 
@@ -28,10 +28,15 @@ class Row(NamedTuple):
         return _open(self.first), _open(self.second)
 
 
-def make_rows(samples: Sequence[Sample], p_a_prior: Mapping[str, float], *, seed: int) -> list[Row]:
-    """One row per sample, in the samples' order. `p_a_prior` holds the listener's prior of A for every pair."""
+def make_rows(samples: Iterable[Sample], p_a_prior: Mapping[str, float], *, seed: int) -> list[Row]:
+    """One row per sample, in the samples' order. `p_a_prior` holds the listener's prior of A for every pair.
+
+    Raises:
+        SuasionError: an image is too large to be decoded, or not what its name says.
+    """
     rows = []
     for sample in samples:
+        sample.check()  # the trainer decodes what it is given
         pair_id, label = sample.pair["pair_id"], sample.pair["label"]
         prior = {"a": p_a_prior[pair_id], "b": 1 - p_a_prior[pair_id], "tie": 0.5}[label]
         swapped = shown_swapped(pair_id, seed)

@@ -11,7 +11,7 @@ from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
 from suasion.params import Params, Supervised
 from suasion.records import PRESCORE, read
-from suasion.shards.reader import read_samples
+from suasion.shards import ShardDataset
 from suasion.stage import checkpoint_folder
 from suasion.training.grpo import LOG_COLUMNS, train_grpo
 from suasion.training.log import write_log
@@ -37,7 +37,7 @@ def run(params: Params, out: Path) -> None:
     scores = read(PRIORS, PRESCORE)
     priors = dict(zip(scores["pair_id"], scores["p_a_prior"], strict=True))
     processor = load_processor(WARMSTART)
-    rows = make_rows(read_samples(SHARDS, "train"), priors, seed=params.seed)
+    rows = make_rows(ShardDataset(SHARDS, "train"), priors, seed=params.seed)
     out.mkdir(parents=True, exist_ok=True)
 
     model = load_model(WARMSTART, bf16=settings.bf16).train()

@@ -8,7 +8,7 @@ import pytest
 from suasion.evaluation.predict import predict
 from suasion.params import ROOT, load_params
 from suasion.records import PAIR, PREDICTION
-from suasion.shards.reader import Sample
+from suasion.shards.sample import Sample
 from suasion.vlm.load import save
 from suasion.world.scenes import draw, encode, random_scene
 

@@ -13,7 +13,7 @@ from suasion.evaluation.report import build_report, gallery, verdict
 from suasion.evaluation.ties import measure_ties
 from suasion.params import ROOT, load_params
 from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
-from suasion.shards.reader import Sample
+from suasion.shards.sample import Sample
 from suasion.summary import command
 from suasion.world.scenes import draw, encode, random_scene
 
