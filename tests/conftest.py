@@ -1,7 +1,8 @@
-"""Fixtures that many tests share: a processor trained once, and very small models of the production architecture."""
+"""Fixtures that many tests share: a trained processor, very small models of the production architecture, and S3."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +11,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import hypothesis
 import pytest
+
+from tests.s3 import Bucket, Server, bucket, running
 
 hypothesis.settings.register_profile("suasion", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suasion")
@@ -58,3 +61,34 @@ def talker(processor: Any, tiny_model: Callable[..., Any]) -> Any:
         loss.backward()
         optimiser.step()
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """SeaweedFS, one per pytest worker, started when the first test asks for it."""
+    folder = tmp_path_factory.mktemp("s3")
+    with running(folder) as server:
+        yield server
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def s3(
+    s3_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bucket]:
+    """A new bucket on a real S3 server, and the environment that leads every S3 client there, and nowhere else."""
+    import fsspec
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no credentials means none, at once
+    empty = tmp_path_factory.mktemp("aws") / "config"
+    empty.touch()  # dvc-s3 wants a file
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(empty))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(empty))
+    fsspec.filesystem("s3").clear_instance_cache()
+    with bucket(s3_server) as fresh:
+        yield fresh
+    fsspec.filesystem("s3").clear_instance_cache()
