@@ -6,7 +6,6 @@ sparse files, extended headers and compressed streams never come as far as being
 """
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 BLOCK = 512
@@ -21,7 +20,10 @@ _MODE = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group
 _TIME = b"0" * 11 + b"\0"
 _REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(32 * 2 + 8 * 2 + 155 + 12)  # regular file, no link, nobody
 _SUM = sum(_MODE) + sum(_TIME) + sum(_REST) + 8 * ord(" ")
-_PARTS = re.compile(rb"(?P<key>[0-9A-Za-z_-]+)\.(?P<part>(?P<side>[ab])\.(?:jpg|png|webp)|json)")
+_NAME = re.compile(rb"([0-9A-Za-z_-]+)\.([ab]\.(?:jpg|png|webp)|json)\0")
+_PARTS = [b"json", *(side + b"." + kind for side in (b"a", b"b") for kind in (b"jpg", b"png", b"webp"))]
+_LETTERS = {part: sum(b"." + part) for part in _PARTS}
+_ZEROS = bytes(BLOCK)
 
 _KINDS = {
     b"1": "a hard link",
@@ -80,10 +82,14 @@ def header(name: bytes, size: int) -> bytes:
         raise ValueError(
             f"a member {name!r} of {size} bytes; {MAX_NAME} bytes of name and {most} of content are allowed"
         )
+    return _header(name, sum(name), size)
+
+
+def _header(name: bytes, letters: int, size: int) -> bytes:
+    """`letters` is the sum of the name's bytes, which the checksum needs and a sample's members mostly share."""
     digits = b"%011o\0" % size
-    return b"".join(
-        (name.ljust(100, b"\0"), _MODE, digits, _TIME, b"%06o\0 " % (_SUM + sum(name) + sum(digits)), _REST)
-    )
+    checksum = b"%06o\0 " % (_SUM + letters + sum(digits))
+    return b"".join((name.ljust(100, b"\0"), _MODE, digits, _TIME, checksum, _REST))
 
 
 def padding(size: int) -> bytes:
@@ -101,49 +107,59 @@ def samples(tar: Buffer) -> list[Place]:
     """
     found: list[Place] = []
     keys: set[bytes] = set()
-    members = _members(tar)
-    for key, part, at, size in members:
-        a, b, last = (part, at, size), next(members, None), next(members, None)
-        if b is None or last is None:
+    at, last = 0, len(tar) - len(END)
+    while at < last:
+        start, key, letters = at, b"", 0
+        members: list[tuple[bytes, bytes, int, int]] = []
+        while len(members) < 3 and at < last:
+            member = _member(tar, at, last, key, letters)
+            if not members:
+                key, letters = member[0], sum(member[0])
+            members.append(member)
+            at = member[2] + member[3] + -member[3] % BLOCK
+        if len(members) < 3:
             raise BadTar(f"the end of the shard before sample {key.decode()!r} is whole", len(tar) - len(END))
-        whole = key == b[0] == last[0] and (part[:1], b[1][:1], last[1]) == (b"a", b"b", b"json")
-        if not whole or key in keys:
-            names = ", ".join(f"{k.decode()}.{p.decode()}" for k, p, *_ in ((key, part), b, last))
-            raise BadTar(
-                f"sample {key.decode()!r} a second time" if whole else f"no whole sample ({names})", at - BLOCK
-            )
+        (_, a, a_at, a_size), (key_b, b, b_at, b_size), (key_json, said, json_at, json_size) = members
+        if not (key == key_b == key_json and a[:1] == b"a" and b[:1] == b"b" and said == b"json"):
+            names = ", ".join(f"{member[0].decode()}.{member[1].decode()}" for member in members)
+            raise BadTar(f"no whole sample ({names})", start)
+        if key in keys:
+            raise BadTar(f"sample {key.decode()!r} a second time", start)
         keys.add(key)
-        found.append(Place(key.decode(), a[0][2:].decode(), b[1][2:].decode(), at, size, *b[2:], *last[2:]))
+        kinds = a[2:].decode(), b[2:].decode()
+        found.append(Place(key.decode(), *kinds, a_at, a_size, b_at, b_size, json_at, json_size))
+    if at != last or tar[max(at, 0) : len(tar)] != END:
+        raise BadTar("no end of a shard (two empty blocks, and nothing after them)", max(min(at, last), 0))
     return found
 
 
-def _members(tar: Buffer) -> Iterator[tuple[bytes, bytes, int, int]]:
-    """Key, part (`a.jpg`, ..., `json`), and offset and size of the content, of every member up to the end."""
-    at, length = 0, len(tar)
-    last = length - len(END)
-    while at < last:
-        head = tar[at : at + BLOCK]
-        name = head[:100].rstrip(b"\0")
-        member = _PARTS.fullmatch(name)
-        try:
-            size = int(head[124:135], 8)
-            ours = member is not None and header(name, size) == head
-        except ValueError:
-            ours = False
-        if not ours or member is None:
-            raise BadTar(_what(head), at)
-        at += BLOCK
-        end = at + size + -size % BLOCK
-        if end > last:
-            raise BadTar(
-                f"the end of the shard inside member {name.decode()!r}, whose {size} bytes start at {at}", length
-            )
-        if tar[at + size : end].count(0) != end - at - size:
-            raise BadTar(f"something behind the content of member {name.decode()!r}", at + size)
-        yield member["key"], member["part"], at, size
-        at = end
-    if at != last or tar[at:length] != END:
-        raise BadTar("no end of a shard (two empty blocks, and nothing after them)", min(at, length))
+def _member(tar: Buffer, at: int, last: int, known: bytes, letters: int) -> tuple[bytes, bytes, int, int]:
+    """Key, part (`a.jpg`, ..., `json`), offset and size of the content of the member whose header is at `at`.
+
+    `letters` is the sum of the bytes of `known`, the key that is expected.
+    """
+    head = tar[at : at + BLOCK]
+    named = _NAME.match(head)
+    if named is None:
+        raise BadTar(_what(head), at)
+    key, part = named.groups()
+    try:
+        size = int(head[124:135], 8)
+        right = size >= 0 and head == _header(
+            head[: named.end() - 1], (letters if key == known else sum(key)) + _LETTERS[part], size
+        )
+    except ValueError:
+        right = False
+    if not right or size > (MAX_JSON if part == b"json" else MAX_IMAGE):
+        raise BadTar(_what(head), at)
+    at += BLOCK
+    end = at + size + -size % BLOCK
+    if end > last:
+        inside = f"inside member {key.decode()}.{part.decode()}, whose {size} bytes start at {at}"
+        raise BadTar(f"the end of the shard {inside}", len(tar))
+    if tar[at + size : end] != _ZEROS[: end - at - size]:
+        raise BadTar(f"something behind the content of member {key.decode()}.{part.decode()}", at + size)
+    return key, part, at, size
 
 
 def _what(head: bytes) -> str:
