@@ -3,9 +3,14 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, TypedDict, Unpack
 
 P = ParamSpec("P")
+
+
+class _Said(TypedDict):
+    where: str
+    do: str
 
 
 class SuasionError(Exception):
@@ -14,7 +19,10 @@ class SuasionError(Exception):
     `what` is wrong (with the value), `where` it is (file, key, row), and what to `do` about it.
     """
 
-    def __init__(self, what: str, *, where: str, do: str) -> None:
+    def __init__(self, what: str, **said: Unpack[_Said]) -> None:
+        where, do = said.get("where"), said.get("do")
+        if where is None or do is None:
+            what, where, do = _of_worker(what)
         super().__init__(what, where, do)
         self.what, self.where, self.do = what, where, do
 
@@ -24,6 +32,17 @@ class SuasionError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  do:    {self.do}"
+
+
+def _of_worker(text: str) -> tuple[str, str, str]:
+    """What, where and do of the error at whose end a traceback is.
+
+    Torch hands on an error of a `DataLoader` worker as its class, called with the text of its traceback and nothing else.
+    """
+    said = text.rpartition(f"{SuasionError.__module__}.{SuasionError.__qualname__}: ")[2].rstrip("\n")
+    rest, _, do = said.rpartition("\n  do:    ")
+    what, _, where = rest.rpartition("\n  where: ")
+    return (what, where, do) if what else (text, "another process", "read what it says above")
 
 
 def fail(error: SuasionError) -> NoReturn:

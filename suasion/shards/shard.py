@@ -5,17 +5,21 @@ import mmap
 import os
 import stat
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import orjson
 
 from suasion.errors import SuasionError
-from suasion.records import PAIR
+from suasion.records import LABELS, PAIR
 from suasion.shards.manifest import ShardFile
 from suasion.shards.sample import Sample
 from suasion.shards.tar import BadTar, samples
 
-_FIELDS = {*PAIR, "scene_a", "scene_b"}
+_ROW: dict[str, set[type]] = {name: {kind} for name, kind in PAIR.to_python().items()}
+_ROW |= {name: {str, NoneType} for name in ("model_a", "model_b", "scene_a", "scene_b")}
+_NAMES = sorted(_ROW)
+_TYPES = [_ROW[name] for name in _NAMES]
 
 
 class OpenShard:
@@ -26,9 +30,12 @@ class OpenShard:
     """
 
     def __init__(self, path: str, shard: ShardFile, descriptor: int, *, verify: bool) -> None:
-        self.path, self.name = path, shard.name
+        self.path, self.name, self.split = path, shard.name, shard.split
         size = os.fstat(descriptor).st_size
-        self.map: Any = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
+        try:
+            self.map: Any = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
+        except OSError as error:
+            raise self._damaged(f"{size} bytes, which cannot be mapped into memory ({error.strerror})") from None
         try:
             problem = self._problem(shard, verify=verify)
             try:
@@ -46,14 +53,16 @@ class OpenShard:
     def sample(self, number: int) -> Sample:
         """The sample at place `number`, its images as bytes."""
         key, kind_a, kind_b, a, a_size, b, b_size, at, size = self.places[number]
+        said = self.map[at : at + size]
         try:
-            pair = orjson.loads(self.map[at : at + size])
+            pair = orjson.loads(said)
         except orjson.JSONDecodeError as error:
             raise self._damaged(f"{key}.json, which is no JSON ({error}), at byte {at}") from None
-        if not isinstance(pair, dict) or pair.keys() != _FIELDS or pair["pair_id"] != key:
-            raise self._damaged(f"{key}.json, which is not the row of pair {key}, at byte {at}")
+        if not _is_row(pair) or (pair["pair_id"], pair["split"]) != (key, self.split) or orjson.dumps(pair) != said:
+            raise self._damaged(f"{key}.json, which is not the row of pair {key} of {self.split}, at byte {at}")
         scene_a, scene_b = pair.pop("scene_a"), pair.pop("scene_b")
-        return Sample(pair, self.map[a : a + a_size], self.map[b : b + b_size], scene_a, scene_b, kind_a, kind_b)
+        images = self.map[a : a + a_size], self.map[b : b + b_size]
+        return Sample(pair, *images, scene_a, scene_b, kind_a, kind_b, self.path)
 
     def close(self) -> None:
         """Give the memory map back; samples that were read stay."""
@@ -70,6 +79,13 @@ class OpenShard:
         return SuasionError(
             f"{self.name} holds {what}", where=self.path, do="restore it: dvc checkout, or dvc repro --force shard"
         )
+
+
+def _is_row(pair: Any) -> bool:
+    """Whether `pair` has the columns of a pair and their types. That no key came twice shows when it is written again."""
+    if not isinstance(pair, dict) or [*pair] != _NAMES or pair["label"] not in LABELS:
+        return False
+    return all(type(value) in types for value, types in zip(pair.values(), _TYPES, strict=True))
 
 
 def open_file(path: str, shard: ShardFile) -> int:
