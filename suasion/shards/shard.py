@@ -4,6 +4,7 @@ import hashlib
 import mmap
 import os
 import stat
+from itertools import product
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -19,7 +20,7 @@ from suasion.shards.tar import BadTar, samples
 _ROW: dict[str, set[type]] = {name: {kind} for name, kind in PAIR.to_python().items()}
 _ROW |= {name: {str, NoneType} for name in ("model_a", "model_b", "scene_a", "scene_b")}
 _NAMES = sorted(_ROW)
-_TYPES = [_ROW[name] for name in _NAMES]
+_KINDS = {*product(*(_ROW[name] for name in _NAMES))}
 
 
 class OpenShard:
@@ -83,9 +84,9 @@ class OpenShard:
 
 def _is_row(pair: Any) -> bool:
     """Whether `pair` has the columns of a pair and their types. That no key came twice shows when it is written again."""
-    if not isinstance(pair, dict) or [*pair] != _NAMES or pair["label"] not in LABELS:
+    if not isinstance(pair, dict) or [*pair] != _NAMES:
         return False
-    return all(type(value) in types for value, types in zip(pair.values(), _TYPES, strict=True))
+    return (*map(type, pair.values()),) in _KINDS and pair["label"] in LABELS
 
 
 def open_file(path: str, shard: ShardFile) -> int:
