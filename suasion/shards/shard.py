@@ -15,7 +15,7 @@ from suasion.errors import SuasionError
 from suasion.records import LABELS, PAIR
 from suasion.shards.manifest import ShardFile
 from suasion.shards.sample import Sample
-from suasion.shards.tar import BadTar, samples
+from suasion.shards.tar import BadTar, Place, samples
 
 _ROW: dict[str, set[type]] = {name: {kind} for name, kind in PAIR.to_python().items()}
 _ROW |= {name: {str, NoneType} for name in ("model_a", "model_b", "scene_a", "scene_b")}
@@ -26,11 +26,15 @@ _KINDS = {*product(*(_ROW[name] for name in _NAMES))}
 class OpenShard:
     """The shard behind `descriptor`, which is not needed any more after this; `path` is where errors say it is.
 
+    `places` are those of an earlier walk over the same file; null: it is walked.
+
     Raises:
         SuasionError: size, sha256 (where `verify` asks for it), structure or number of samples are not those of the manifest.
     """
 
-    def __init__(self, path: str, shard: ShardFile, descriptor: int, *, verify: bool) -> None:
+    def __init__(
+        self, path: str, shard: ShardFile, descriptor: int, *, verify: bool, places: list[Place] | None = None
+    ) -> None:
         self.path, self.name, self.split = path, shard.name, shard.split
         size = os.fstat(descriptor).st_size
         try:
@@ -40,7 +44,7 @@ class OpenShard:
         try:
             problem = self._problem(shard, verify=verify)
             try:
-                self.places = samples(self.map)
+                self.places = samples(self.map) if places is None or problem else places
             except BadTar as error:
                 raise self._damaged(f"{problem}: {error}" if problem else str(error)) from None
             if problem is None and len(self.places) != shard.samples:
