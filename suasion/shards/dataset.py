@@ -23,7 +23,7 @@ from suasion import storage
 from suasion.errors import SuasionError
 from suasion.records import SPLITS
 from suasion.shards.cache import CACHE_BYTES, cache_folder, open_cached
-from suasion.shards.manifest import LOCATION, MANIFEST, load
+from suasion.shards.manifest import LOCATION, MANIFEST, MAX_BYTES, URL, damaged, load
 from suasion.shards.order import Share, Span, in_order, spans
 from suasion.shards.sample import Sample
 from suasion.shards.shard import OpenShard, open_file
@@ -149,22 +149,23 @@ class ShardDataset(IterableDataset[Sample]):
     def _open(self, at: int) -> "OpenShard":
         shard = self.shards[at]
         place = storage.join(self.place, shard.name)
-        if storage.is_remote(place):
-            descriptor, checked = open_cached(place, shard, self.cache, self.cache_bytes)
+        wanted = self.verify == "always" or (self.verify == "once" and shard.name not in self._verified)
+        remote = storage.is_remote(place)
+        if remote:
+            descriptor = open_cached(place, shard, self.cache, self.cache_bytes, verify=wanted)
         else:
-            descriptor, checked = open_file(place, shard), False
+            descriptor = open_file(place, shard)
         status = os.fstat(descriptor)
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         known, places = self._walked.get(shard.name, (file, None))
-        wanted = self.verify == "always" or (self.verify == "once" and shard.name not in self._verified)
         try:
             again = places if known == file else None
-            opened = OpenShard(place, shard, descriptor, verify=wanted and not checked, places=again)
+            opened = OpenShard(place, shard, descriptor, verify=wanted and not remote, places=again)
         finally:
             os.close(descriptor)
         if wanted:
             self._verified.add(shard.name)
-        if sum(len(walk) for _, walk in self._walked.values()) + shard.samples <= REMEMBERED:
+        if sum(len(walk) for _, walk in [*self._walked.values()]) + shard.samples <= REMEMBERED:
             self._walked[shard.name] = file, opened.places
         return opened
 
@@ -223,9 +224,23 @@ def _manifest_at(place: str | Path) -> tuple[bytes, str]:
         raise SuasionError(
             "no manifest.json", where=str(place), do="run the shard stage first: make repro, or dvc checkout"
         )
-    location = Path(place, LOCATION)
+    manifest, location = storage.join(place, MANIFEST), Path(place, LOCATION)
+    if (storage.size(manifest) or 0) > MAX_BYTES:
+        raise damaged(f"over {MAX_BYTES} bytes", manifest)
     elsewhere = not storage.is_remote(place) and location.is_file()
-    return storage.read(storage.join(place, MANIFEST)), location.read_text().strip() if elsewhere else str(place)
+    return storage.read(manifest), _location(location) if elsewhere else str(place)
+
+
+def _location(file: Path) -> str:
+    with file.open("rb") as said:
+        url = said.read(2000).decode("utf-8", "replace").strip()
+    if not URL.fullmatch(url):
+        raise SuasionError(
+            f"{LOCATION} says {url[:100]!r}, which is no s3://BUCKET/FOLDER",
+            where=str(file),
+            do="restore it: dvc checkout, or dvc repro --force shard",
+        )
+    return url
 
 
 def _other_state(what: str, found: Any, mine: Any, place: str) -> SuasionError:

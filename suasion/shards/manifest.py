@@ -17,6 +17,9 @@ MANIFEST = "manifest.json"
 LOCATION = "location.txt"
 """Beside a manifest whose shards are kept elsewhere: the URL of the folder that holds them."""
 
+URL = re.compile(r"s3://[^/\s]+(/\S*)?")
+"""Of such a place: no other scheme, of the many that fsspec knows, is followed because a file says so."""
+
 VERSION = 2
 MAX_BYTES = 20_000_000
 """Of a manifest; a line for a shard takes about 160."""
@@ -58,10 +61,10 @@ def load(content: bytes, where: str) -> list[ShardFile]:
         SuasionError: it is of another version, or damaged; says at which byte.
     """
     if len(content) > MAX_BYTES:
-        raise _damaged(f"over {MAX_BYTES} bytes", where)
+        raise damaged(f"over {MAX_BYTES} bytes", where)
     version = _VERSION.match(content)
     if version is None:
-        raise _damaged("no version at byte 0", where)
+        raise damaged("no version at byte 0", where)
     if int(version[1]) != VERSION:
         raise SuasionError(
             f"a manifest of version {int(version[1])}, where {VERSION} is expected",
@@ -74,13 +77,13 @@ def load(content: bytes, where: str) -> list[ShardFile]:
     if right != content:
         pairs = enumerate(zip(right, content, strict=False))
         same = next((at for at, (x, y) in pairs if x != y), min(len(right), len(content)))
-        raise _damaged(f"other bytes than its shards and their hash have, from byte {same} on", where)
+        raise damaged(f"other bytes than its shards and their hash have, from byte {same} on", where)
     if len({shard.name for shard in shards}) < len(shards):
-        raise _damaged("a shard twice", where)
+        raise damaged("a shard twice", where)
     return shards
 
 
-def _damaged(what: str, where: str) -> SuasionError:
+def damaged(what: str, where: str) -> SuasionError:
     return SuasionError(
         f"the manifest has {what}", where=where, do="restore it: dvc checkout, or dvc repro --force shard"
     )
