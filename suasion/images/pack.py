@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import polars as pl
 
-from suasion.images.check import Checked
+from suasion.errors import SuasionError
+from suasion.images.check import MAX_BYTES, Checked
 from suasion.records import IMAGE, read, write
 
 TAR_BYTES = 256 * 1024 * 1024
@@ -103,10 +104,22 @@ class ImagePack:
 
 
 class PackedImages:
-    """Reads images of a pack by their hash; `index` has the columns of `records.IMAGE`."""
+    """Reads images of a pack by their hash; `index` has the columns of `records.IMAGE`.
+
+    Raises:
+        SuasionError: the index is missing, or names what can be in no pack.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.index = folder, read(folder / INDEX, IMAGE)
+        named = pl.col("tar").str.contains(r"^images-[0-9]{5,}\.tar$") & (pl.col("offset") >= 0)
+        strange = self.index.filter(~(named & pl.col("size").is_between(0, MAX_BYTES)).fill_null(False))
+        if strange.height:
+            raise SuasionError(
+                f"an image at {strange.select('tar', 'offset', 'size').row(0)}, which can be in no pack",
+                where=str(folder / INDEX),
+                do="restore the pack: dvc checkout, or dvc repro --force ingest",
+            )
 
     @functools.cached_property
     def rows(self) -> dict[str, tuple[str, int, int]]:

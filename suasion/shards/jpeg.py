@@ -22,7 +22,7 @@ def as_jpeg(content: bytes | memoryview, max_side: int, *, fits: bool) -> bytes 
         return content
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:  # what ingestion lets in
         if image.format == "JPEG" and image.mode == "RGB" and max(image.size) <= max_side:
             return content
         shrunk = image.convert("RGB")

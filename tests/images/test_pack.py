@@ -5,10 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from suasion.errors import SuasionError
 from suasion.images import pack
 from suasion.images.check import Checked
 from suasion.images.pack import ImagePack, PackedImages
-from suasion.records import IMAGE
+from suasion.records import IMAGE, write
 
 
 def checked(content: bytes) -> Checked:
@@ -57,3 +58,16 @@ def test_going_on_after_any_image_gives_the_same_bytes(
         for content in IMAGES[done:]:
             packed.add(content, checked(content))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+
+
+@pytest.mark.parametrize(
+    "at",
+    [("../images-00000.tar", 512, 1), ("/etc/passwd", 0, 10), ("images-00000.tar", -1, 1), ("images-00000.tar", 0, -1)],
+)
+def test_an_index_names_nothing_outside_its_pack(tmp_path: Path, at: tuple[str, int, int]) -> None:
+    whole(tmp_path / "images")
+    path = tmp_path / "images" / "index.parquet"
+    changes = [pl.lit(value).alias(name) for name, value in zip(("tar", "offset", "size"), at, strict=True)]
+    write(pl.read_parquet(path).with_columns(changes), path, IMAGE)
+    with pytest.raises(SuasionError, match="which can be in no pack"):
+        PackedImages(tmp_path / "images")
