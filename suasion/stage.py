@@ -136,11 +136,19 @@ def require_disk(folder: Path, needed: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the process that started it ends, however that ends."""
+    """Ask the kernel to kill this process when the process that started it ends, however that ends.
+
+    A stage whose DVC ended while Python was still starting has a new parent already, and ends here: DVC and its stages are
+    of one process group, and whoever takes in orphans is of another.
+    """
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel knew
+        try:
+            orphan = "DVC_STAGE" in os.environ and os.getpgid(parent) != os.getpgrp()
+        except ProcessLookupError:
+            orphan = True
+        if orphan or os.getppid() != parent:  # it ended before the kernel knew
             os.kill(os.getpid(), signal.SIGKILL)
 
 

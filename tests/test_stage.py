@@ -47,6 +47,17 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+def require_end(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the stage went on after its parent was killed")
+
+
 def test_a_finished_stage_replaces_its_output(workspace: Path) -> None:
     assert run(workspace, 0).wait() == 0
     assert [path.name for path in (workspace / "out").iterdir()] == ["part"]
@@ -90,14 +101,32 @@ def test_a_stage_ends_with_its_parent(workspace: Path) -> None:
     child = int((workspace / "pid").read_text())
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        state = Path(f"/proc/{child}/stat")
-        if not state.exists() or state.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the stage went on after its parent was killed")
+    require_end(child)
+
+
+def test_a_stage_whose_dvc_ends_while_python_is_starting_does_not_start(workspace: Path) -> None:
+    """The parent is gone before the stage can ask for anything: its new one is not of DVC's process group."""
+    slow = "import time, pathlib\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)\n" + BODY
+    (workspace / "body.py").write_text(slow)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys; p = subprocess.Popen([sys.executable, 'body.py', '0']); "
+            "open('pid.tmp', 'w').write(str(p.pid)); import os; os.rename('pid.tmp', 'pid'); p.wait()",
+        ],
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "test"},
+        start_new_session=True,
+    )
+    wait_for(workspace / "pid")
+    child = int((workspace / "pid").read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    (workspace / "go").touch()
+    require_end(child)
+    assert not (workspace / "started").exists()
+    assert [path.name for path in (workspace / "out").iterdir()] == ["whole"]
 
 
 def test_a_users_mistake_is_a_message_without_a_traceback(workspace: Path) -> None:
