@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,46 +15,9 @@ import yaml
 
 from suasion.params import ROOT, data_folder
 from suasion.summary import say
+from tests.workspace import clone, dvc, micro, run
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def clone(target: Path, params: str) -> Path:
-    """The project's files as git sees them, in a repository of their own, with `params` as its params.yaml."""
-    listed = subprocess.check_output(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
-    )
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target / name)
-    (target / "params.yaml").write_text(params)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"]):
-        subprocess.run(["git", *command], cwd=target, check=True)
-    return target
-
-
-def dvc(workspace: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(workspace),
-        "PYTHONUNBUFFERED": "1",
-        "SHELL": "/bin/sh",  # what DVC takes where no shell is set; dash starts a child where bash becomes it
-    }
-    command = [sys.executable, "-m", "dvc", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=workspace, env=environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
-
-
-def run(workspace: Path, *arguments: str) -> str:
-    process = dvc(workspace, *arguments)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    return output
-
-
-def micro() -> str:
-    return (ROOT / "tests" / "micro.yaml").read_text()
 
 
 def wait_for_checkpoint(workspace: Path) -> None:
