@@ -88,8 +88,11 @@ def _own_group(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 @flow(name="suasion", log_prints=True)
 def pipeline() -> None:
     """Every stage of `dvc.yaml` in order, then an artifact with the metrics."""
+    from stages.mend import mend
     from suasion.votes.pin import pin_if_votes_changed  # polars need not be waited for to register a deployment
 
+    for mended in mend():
+        print(mended)
     if pinned := pin_if_votes_changed():
         print(f"other votes than in the last run: {pinned} prompts and images are pinned to their splits")
     for name in stage_names(Path("dvc.yaml")):

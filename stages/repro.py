@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stages.mend import mend
 from suasion.errors import SuasionError, cli_errors
 from suasion.params import PARAMS, load_params
 from suasion.summary import print_summary
@@ -19,6 +20,8 @@ PROFILES = Path("profiles")
 def main() -> None:
     choose_profile(sys.argv[1] if len(sys.argv) > 1 else None)
     params = load_params()
+    for mended in mend():
+        print(mended)
     if pinned := pin_if_votes_changed():
         print(f"other votes than in the last run: {pinned} prompts and images are pinned to their splits in {LOCK}")
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
