@@ -29,7 +29,7 @@ Place = str | Path
 
 _S3 = "s3://"
 _FILE = "file://"
-_USER = re.compile(r"^([a-z0-9+.-]+://)[^/]*@", re.IGNORECASE)
+_USER = re.compile(r"^([a-z0-9+.-]+://)[^/]*@|^(s3://)(?!arn:)[^/@:]*:.*@", re.IGNORECASE)  # a secret may hold a slash
 _QUERY = re.compile(
     r"[?&](x-amz-[a-z-]+|awsaccesskeyid|(aws_|access_)?(access_?)?key(_?id)?|sig(nature)?|secret\w*|(session_?)?token"
     r"|password)=",
@@ -44,6 +44,10 @@ _CANNOT = {
     errno.EPERM: ("this is not permitted", "look at the rights of the file and of the folders above it"),
     errno.EROFS: ("the file system is read-only", "choose another place"),
 }
+
+
+class NothingThereError(SuasionError):
+    """There is no such file or object."""
 
 
 def is_remote(place: Place) -> bool:
@@ -62,7 +66,7 @@ def filesystem(place: Place, *, deadline: float = DEADLINE) -> tuple[Any, str]:
     Raises:
         SuasionError: the URL holds credentials, or its kind is unknown.
     """
-    _refuse_secrets(place)
+    refuse_secrets(place)
     if str(place).startswith(_S3):
         from suasion.s3.client import connect
 
@@ -230,13 +234,28 @@ def remove(place: Place, *, deadline: float = DEADLINE) -> None:
             _local(place).unlink(missing_ok=True)
 
 
+def refuse_secrets(place: Place) -> None:
+    """See that a URL holds no credentials.
+
+    Raises:
+        SuasionError: it does; the message has the URL without them.
+    """
+    url = str(place)
+    if is_remote(place) and (_USER.match(url) or _QUERY.search(url)):
+        raise SuasionError(
+            "a URL with credentials in it",
+            where=_USER.sub(r"\1\2***@", url.partition("?")[0]),
+            do="take them out: they come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or ~/.aws alone",
+        )
+
+
 def _local(place: Place) -> Path:
     return Path(str(place).removeprefix(_FILE))
 
 
 def _remote(place: Place, deadline: float, *, prefix: bool = False) -> "tuple[S3, str, str]":
     """Client, bucket and key."""
-    _refuse_secrets(place)
+    refuse_secrets(place)
     url = str(place)
     bucket, _, key = url.removeprefix(_S3).partition("/")
     if not url.startswith(_S3) or not bucket or not (key or prefix):
@@ -254,16 +273,6 @@ def _run(s3: "S3", coroutine: Any) -> Any:
 
 def _below(key: str) -> str:
     return f"{key.rstrip('/')}/" if key else ""
-
-
-def _refuse_secrets(place: Place) -> None:
-    url = str(place)
-    if is_remote(place) and (_USER.match(url) or _QUERY.search(url)):
-        raise SuasionError(
-            "a URL with credentials in it",
-            where=_USER.sub(r"\1***@", url.partition("?")[0]),
-            do="take them out: they come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or ~/.aws alone",
-        )
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -316,7 +325,7 @@ def _explained(place: Place, *, file: Place | None = None) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         where = str(error.filename or place)
-        raise SuasionError("nothing is there", where=where, do="look at its name; or run what writes it") from None
+        raise NothingThereError("nothing is there", where=where, do="look at its name; or run what writes it") from None
     except OSError as error:
         what, do = _CANNOT.get(error.errno or 0, (f"{error.strerror or error}", "look at the place"))
         raise SuasionError(what, where=str(error.filename or file or place), do=do) from None
