@@ -64,8 +64,9 @@ def _open_cached(place: str, shard: ShardFile, folder: Path, limit: int, *, veri
     while not _reserved(folder, aside, shard.bytes, limit):
         time.sleep(0.05)
     try:
-        storage.fetch(place, aside, size=shard.bytes)
-        with aside.open("rb") as file:
+        with aside.open("r+b") as file:
+            storage.fetch_into(place, file, size=shard.bytes)
+            file.seek(0)
             found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != shard.sha256:
                 raise SuasionError(

@@ -5,7 +5,7 @@ Given up: files of several pictures (animations, and the MPO of some cameras), w
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -40,7 +40,7 @@ class Sample:
     scene_b: str | None
     kind_a: str = "jpg"
     kind_b: str = "jpg"
-    shard: str = ""
+    shard: str = field(default="", compare=False)
 
     def open_a(self) -> Image.Image:
         """Image A, decoded, RGB. Raises `SuasionError` where it has more than `MAX_PIXELS` or is damaged."""
