@@ -204,12 +204,10 @@ class _Window:
         return sample
 
     def _take(self, shard: int) -> "OpenShard":
-        while shard not in self.coming:
+        # Asked for before this one is waited for: else a thread would have nothing to do meanwhile.
+        while shard not in self.coming or (self.queue and len(self.coming) <= AHEAD):
             self._ask()
-        opened = self.opened[shard] = self.coming[shard].result()
-        del self.coming[shard]
-        while self.queue and len(self.coming) < AHEAD:
-            self._ask()
+        opened = self.opened[shard] = self.coming.pop(shard).result()
         return opened
 
     def _ask(self) -> None:
