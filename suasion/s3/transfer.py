@@ -1,7 +1,7 @@
 """Objects in parts: several at a time, each tried again alone, never more than a few of them in memory.
 
 The size of a part and their number are what was fastest on loopback (docs/storage.md). Given up: links so slow, below some
-5 Mbit/s, that the parts under way do not pass within the deadline.
+3 Mbit/s, that the parts under way do not pass within the deadline.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from suasion.s3.errors import ShortBodyError
 
 T = TypeVar("T")
 
-PART = 16 * 2**20  # bytes
+PART = 8 * 2**20  # bytes
 PARALLEL = 4  # parts of one object that are under way at a time
 MAX_PARTS = 10_000  # S3's limit
 _CHUNK = 2**18
