@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from benchmarks.votes import clock
 from suasion.images.check import Checked
 from suasion.images.pack import ImagePack, PackedImages
 from suasion.records import PAIR
@@ -33,6 +34,8 @@ BATCH = 32  # samples that a loader's worker hands over at once, everybody's
 WRITE_BYTES = 2**20  # of all sizes that we tried (60 kB, 1, 8, 60 MB, 96 members by writev) the fastest
 
 Rows = list[dict[str, Any]]
+Contender = Callable[[Path], dict[str, float]]
+"""Works in a folder that is not there yet, and gives seconds by name."""
 
 
 def make_images(folder: Path, count: int) -> list[str]:
@@ -219,3 +222,21 @@ def loaded(dataset: Any, workers: int) -> Iterable[Any]:
 def _flat(batches: Iterable[list[Any]]) -> Iterator[Any]:
     for batch in batches:
         yield from batch
+
+
+def timed(name: str, work: Callable[[], int], wanted: int) -> dict[str, float]:
+    """Seconds of `work`, which has to come to `wanted` bytes of images: who leaves some out is no peer."""
+    seconds, total = clock(work)
+    if total != wanted:
+        raise SystemExit(f"{name} read {total} bytes of images where there are {wanted}")
+    return {name: seconds}
+
+
+def take_ours(samples: Iterable[Any]) -> int:
+    """Bytes of all images of our samples."""
+    return sum(len(sample.image_a) + len(sample.image_b) for sample in samples)
+
+
+def take(samples: Iterable[Any]) -> int:
+    """Bytes of all images of samples that are mappings."""
+    return sum(len(sample["a.jpg"]) + len(sample["b.jpg"]) for sample in samples)

@@ -32,8 +32,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +39,8 @@ from typing import Any
 import polars as pl
 
 from benchmarks import peers
+from benchmarks.peers import Contender
+from benchmarks.votes import clock
 from suasion.images.pack import PackedImages
 from suasion.params import ROOT, Shard
 from suasion.records import PAIR, read, write
@@ -54,9 +54,6 @@ LIMITS = {
     "read_vs_mmap_walk": 0.5,
     "s3_read_vs_best_peer": 1.0,
 }
-
-Contender = Callable[[Path], dict[str, float]]
-"""Works in a folder that is not there yet, and gives seconds by name."""
 
 
 def main() -> None:
@@ -89,7 +86,7 @@ def measure(folder: Path, count: int, rounds: int, *, s3: bool) -> dict[str, Any
     print("writing", flush=True)
     seconds = interleave(writers(pairs, images, per_shard, tars), rounds, folder / "scratch")
     print("reading", flush=True)
-    seconds |= interleave(readers(folder / "shards", tars), rounds, folder / "scratch")
+    seconds |= interleave(readers(folder / "shards", tars, int(images.index["size"].sum())), rounds, folder / "scratch")
     print("memory", flush=True)
     memory = peaks(folder, count)
     if s3:
@@ -144,31 +141,25 @@ def interleave(contenders: list[Contender], rounds: int, scratch: Path) -> dict[
     return seconds
 
 
-def clock(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def writers(pairs: pl.DataFrame, images: PackedImages, per_shard: int, tars: list[Path]) -> list[Contender]:
     rows = pairs.to_dicts()
 
     def ours(processes: int, out: Path) -> dict[str, float]:
-        return {f"write_ours_{processes}": clock(lambda: write_ours(pairs, images, per_shard, processes, out))}
+        return {f"write_ours_{processes}": clock(lambda: write_ours(pairs, images, per_shard, processes, out))[0]}
 
     def theirs(processes: int, out: Path) -> dict[str, float]:
         out.mkdir()
         work = partial(peers.shard_writer, rows, images, out, per_shard, processes)
-        return {f"write_shardwriter_{processes}": clock(work)}
+        return {f"write_shardwriter_{processes}": clock(work)[0]}
 
     def raw(processes: int, out: Path) -> dict[str, float]:
         out.mkdir()
         contents = [tar.read_bytes() for tar in tars]
-        return {f"write_raw_{processes}": clock(lambda: peers.write_raw(contents, out, processes))}
+        return {f"write_raw_{processes}": clock(lambda: peers.write_raw(contents, out, processes))[0]}
 
     def hashed(out: Path) -> dict[str, float]:
         contents = [tar.read_bytes() for tar in tars]
-        return {"sha256_one_core": clock(lambda: peers.hash_all(contents))}
+        return {"sha256_one_core": clock(lambda: peers.hash_all(contents))[0]}
 
     return [hashed, *(partial(work, processes) for processes in PROCESSES for work in (ours, theirs, raw))]
 
@@ -180,35 +171,28 @@ def write_ours(pairs: pl.DataFrame, images: PackedImages, per_shard: int, proces
     write_shards(pairs, images, {}, settings, out, workers=processes)
 
 
-def readers(folder: Path, tars: list[Path]) -> list[Contender]:
+def readers(folder: Path, tars: list[Path], wanted: int) -> list[Contender]:
+    """Who reads local shards, `wanted` bytes of images in all."""
     from suasion.shards import ShardDataset
 
     urls = [str(tar) for tar in tars]
 
     def ours(scratch: Path) -> dict[str, float]:
         dataset = ShardDataset(folder, "train", verify="once")
-        passes = [clock(lambda: take_ours(dataset)) for _ in range(PASSES)]
-        return {"first_read_ours": passes[0], "read_ours": sum(passes) / PASSES, "later_read_ours": passes[-1]}
+        work = partial(peers.take_ours, dataset)
+        passes = [peers.timed("pass", work, wanted)["pass"] for _ in range(PASSES)]
+        return {"first_read_ours": passes[0], "later_read_ours": passes[-1], "read_ours": sum(passes) / PASSES}
 
     def theirs(scratch: Path) -> dict[str, float]:
-        return {"read_webdataset": clock(lambda: take(peers.webdataset_samples(urls)))}
+        return peers.timed("read_webdataset", lambda: peers.take(peers.webdataset_samples(urls)), wanted)
 
     def walks(scratch: Path) -> dict[str, float]:
         return {
-            "mmap_walk": clock(lambda: peers.walk(tars, payload=True)),
-            "mmap_walk_headers_only": clock(lambda: peers.walk(tars, payload=False)),
+            "mmap_walk": clock(lambda: peers.walk(tars, payload=True))[0],
+            "mmap_walk_headers_only": clock(lambda: peers.walk(tars, payload=False))[0],
         }
 
     return [ours, theirs, walks]
-
-
-def take_ours(samples: Any) -> int:
-    """Bytes of all images."""
-    return sum(len(sample.image_a) + len(sample.image_b) for sample in samples)
-
-
-def take(samples: Any) -> int:
-    return sum(len(sample["a.jpg"]) + len(sample["b.jpg"]) for sample in samples)
 
 
 def peaks(folder: Path, count: int) -> dict[str, Any]:
@@ -238,7 +222,7 @@ def peak(part: str, folder: Path, count: int, per_shard: int) -> None:
 
         dataset = ShardDataset(out, "train", verify="once")
         for _ in range(2):
-            take_ours(dataset)
+            peers.take_ours(dataset)
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(max(int(own.split()[1]), children) * 1024)
