@@ -7,6 +7,8 @@ Imports little, because every writer process imports it.
 import hashlib
 import mmap
 import os
+import select
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +25,23 @@ LOT = 8_000_000
 
 _MAX_VECTOR = 1024  # buffers of one call
 _MAX_OPEN = 32  # tars of a pack
+
+
+def end_with(stage: int) -> None:
+    """In a process that writes: end when process `stage` ends, however that ends.
+
+    The parent of a writer is the server that it was forked from, and that goes on for as long as there are writers.
+    """
+    try:
+        watched = os.pidfd_open(stage)
+    except ProcessLookupError:
+        os._exit(1)
+
+    def wait() -> None:
+        select.select([watched], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class Row(NamedTuple):

@@ -27,11 +27,11 @@ from suasion.images.pack import PackedImages
 from suasion.params import Shard
 from suasion.progress import progress
 from suasion.records import PAIR, SPLITS
-from suasion.shards.file import Row, write_shard
+from suasion.shards.file import Row, end_with, write_shard
 from suasion.shards.jpeg import Stored, most_bytes
 from suasion.shards.manifest import LOCATION, MANIFEST, ShardFile, dump, shard_name
 from suasion.shards.tar import BLOCK, END
-from suasion.stage import die_with_parent, fsync
+from suasion.stage import fsync
 
 _KEY = "^[0-9A-Za-z_-]{1,90}$"
 _UPLOADS = 4  # at a time
@@ -166,7 +166,7 @@ def _written(chunks: list[Chunk], task: Callable[[Chunk], tuple[Any, ...]], work
     # Not forked: a thread of this process may hold a lock that the copy would wait for.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["suasion.shards.file"])
-    with ProcessPoolExecutor(min(workers, len(chunks)), context, die_with_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(chunks)), context, end_with, (os.getpid(),)) as pool:
         waiting: deque[Future[ShardFile]] = deque()
         try:
             for chunk in chunks:

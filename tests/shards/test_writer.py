@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import io
 import json
@@ -151,6 +152,17 @@ def write_slowly(pairs: pl.DataFrame, images: Path, work: Path, out: Path) -> No
     write_shards(pairs, PackedImages(images), {}, SETTINGS, out, workers=2, work=work)
 
 
+def of_session(leader: int) -> list[str]:
+    """Command lines of the live processes whose session `leader` has opened."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                found.append((folder / "cmdline").read_text())
+    return found
+
+
 def test_killed_between_shards_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     images, work = tmp_path / "images", tmp_path / "work"
     pairs = make_pairs(images, train=150)
@@ -168,6 +180,9 @@ def test_killed_between_shards_it_ends_in_the_same_bytes(tmp_path: Path) -> None
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)  # its workers must end by themselves
         process.join()
+        while left := of_session(process.pid):
+            assert time.monotonic() < deadline, f"still there: {left}"
+            time.sleep(0.01)
         resumed += before > 0
     assert not (tmp_path / "killed").exists(), "published before it was whole"
     write_shards(pairs, PackedImages(images), {}, SETTINGS, tmp_path / "end", work=work)
