@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from suasion.images.check import BadImage
-from suasion.images.intake import check_all
+from suasion.images.intake import check_all, readers
 from suasion.params import EvaluationSet, Ingest
 from suasion.records import DROP, HELD_OUT
 from suasion.votes.sources import BadRow, ImageRef
@@ -38,7 +38,7 @@ def read_held_out(settings: Ingest, *, threads: int) -> tuple[pl.DataFrame, pl.D
     """
     found: list[tuple[object, ...]] = []
     drops: list[tuple[str, str, str, str]] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with readers(threads) as pool:
         for wanted in settings.evaluation_sets:
             _read(wanted, settings, pool, threads, found, drops)
     table = pl.DataFrame(found, schema=HELD_OUT, orient="row").unique().sort(HELD_OUT.names(), nulls_last=False)

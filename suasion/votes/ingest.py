@@ -17,7 +17,7 @@ import polars as pl
 
 from suasion.errors import SuasionError
 from suasion.images.check import BadImage
-from suasion.images.intake import check_all, key_of
+from suasion.images.intake import check_all, key_of, readers
 from suasion.images.pack import ImagePack
 from suasion.params import Ingest, Source, WorldSource, label_of
 from suasion.progress import progress
@@ -62,7 +62,7 @@ def ingest(
     parts = Parts(folder / "parts")
     with ImagePack(folder / "images", committed=parts.table("images")) as pack:
         intake = _Intake(pack, parts, settings, threads)
-        with ThreadPoolExecutor(threads) as pool:
+        with readers(threads) as pool:
             for source in settings.sources:
                 _read(source, seed, intake, pool, batch)
     votes, late = settle(parts.table("votes"))
@@ -102,24 +102,28 @@ class _Intake:
     def commit(self, items: list[Item], label: str, pool: ThreadPoolExecutor) -> None:
         """Check `items` of the source called `label`, store their images, and commit them."""
         stored = len(self.pack.rows)
-        good, problems = [], []
-        for item in items:
-            bad = problem_of(item)
-            good += [item] if bad is None and isinstance(item, RawVote) else []
-            problems += [bad] if bad is not None else []
+        problems = [problem_of(item) for item in items]
+        good = [item for item, bad in zip(items, problems, strict=True) if bad is None and isinstance(item, RawVote)]
         known, scenes = self._look(good, label, pool)
         votes: list[tuple[object, ...]] = []
-        for vote in good:
-            first, second = (self.known[key_of(image, label)] for image in (vote.image_a, vote.image_b))
-            bad_image = next((found for found in (first, second) if isinstance(found, BadImage)), None)
-            if bad_image is not None:
-                problems.append(BadRow(vote.row, bad_image.reason, bad_image.detail))
-            else:
-                votes.append(row_of(vote, str(first), str(second), label, several=self.several))
-        drops = [(STAGE, f"{label}:{bad.row}" if self.several else bad.row, bad.reason, bad.detail) for bad in problems]
+        drops: list[tuple[object, ...]] = []  # in the order of the items, however these are cut into batches
+        for item, bad in zip(items, problems, strict=True):
+            bad = bad or self._bad_image(item, label)
+            if bad is not None:
+                drops.append((STAGE, f"{label}:{bad.row}" if self.several else bad.row, bad.reason, bad.detail))
+            elif isinstance(item, RawVote):
+                first, second = (str(self.known[key_of(image, label)]) for image in (item.image_a, item.image_b))
+                votes.append(row_of(item, first, second, label, several=self.several))
         self.pack.sync()
         done = [(label, len(items))]
         self.parts.commit(Batch.of_rows(votes, drops, self.pack.rows[stored:], scenes, known, done))
+
+    def _bad_image(self, item: Item, label: str) -> BadRow | None:
+        for image in (item.image_a, item.image_b) if isinstance(item, RawVote) else ():
+            found = self.known[key_of(image, label)]
+            if isinstance(found, BadImage):
+                return BadRow(item.row, found.reason, found.detail)
+        return None
 
     def _look(
         self, votes: list[RawVote], label: str, pool: ThreadPoolExecutor

@@ -1,23 +1,26 @@
-"""Where rows lie: local files, patterns and folders, whatever fsspec opens (`s3://...`), and data sets of the hub.
+"""Where rows lie: local files, patterns and folders, `s3://`, whatever else fsspec opens, and data sets of the hub.
 
 Given up: compressed files, and folders within folders unless a pattern says so.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsspec.core import url_to_fs
+from fsspec.spec import AbstractBufferedFile
 
 from suasion.errors import SuasionError
 from suasion.params import data_folder
+from suasion.storage import filesystem
 from suasion.votes.sources import BadRow
 from suasion.votes.sources._formats import rows_of_file
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 HUB = "hub:"
+_AT_ONCE = 1024 * 1024  # bytes of a remote file that are handed on
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -27,7 +30,9 @@ class File:
     path: str
 
     def open(self) -> Any:
-        return self.fs.open(self.path, "rb")
+        opened = self.fs.open(self.path, "rb")
+        # fsspec's own files that are not local look for the end of a line in a new block each time.
+        return io.BufferedReader(opened, _AT_ONCE) if isinstance(opened, AbstractBufferedFile) else opened
 
 
 def locate(path: str) -> str:
@@ -70,14 +75,16 @@ def rows(path: str, *, batch: int = 256) -> Iterator[tuple[str, dict[str, Any] |
 def files_at(path: str) -> tuple[list[File], list[str]]:
     """The files of a path, and their names: as short as they can be and still differ."""
     try:
-        fs, inner = url_to_fs(path)
+        fs, inner = filesystem(path)
         if fs.isfile(inner):
             found = [inner]
         elif fs.isdir(inner):
             found = [name for name in sorted(fs.ls(inner, detail=False)) if name.lower().endswith(ENDINGS)]
         else:
             found = sorted(fs.glob(inner)) if any(char in inner for char in "*?[") else []
-    except Exception as error:  # every storage has errors of its own
+    except SuasionError:
+        raise
+    except Exception as error:  # other storages have errors of their own
         raise SuasionError(
             f"cannot be listed: {type(error).__name__}: {str(error)[:200]}",
             where=path,
@@ -98,7 +105,7 @@ def files_at(path: str) -> tuple[list[File], list[str]]:
         )
     names = [name.rpartition("/")[2] for name in found]
     if len({*names}) < len(names):
-        shared = len(folder_of(path).rstrip("/")) + 1 if "://" not in path else 0
+        shared = len(filesystem(folder_of(path))[1].rstrip("/")) + 1
         names = [name[shared:] for name in found]
     return [File(fs, name) for name in found], names
 

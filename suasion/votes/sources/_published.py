@@ -11,9 +11,9 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fsspec.core import url_to_fs
-
+from suasion.errors import SuasionError
 from suasion.params import PublicSource
+from suasion.storage import filesystem
 from suasion.votes.sources import BadRow, ImageRef, RawVote
 from suasion.votes.sources.files import (
     as_image,
@@ -168,9 +168,11 @@ def _is_folder(path: str) -> bool:
     if path.startswith("hub:"):
         return False
     try:
-        system, inside = url_to_fs(path)
+        system, inside = filesystem(path)
         return bool(system.isdir(inside))
-    except Exception:  # every storage has errors of its own; reading the rows says it better
+    except SuasionError:
+        raise
+    except Exception:  # other storages have errors of their own; reading the rows says it better
         return False
 
 

@@ -1,14 +1,16 @@
 """What sources share: rows of files wherever they lie, images below a folder, values as votes need them, snapshots.
 
-Paths are local, or whatever fsspec opens (`s3://...`), or `hub:OWNER/NAME@REVISION`, a data set of the Hugging Face hub.
-Rows and images are untrusted: a path never leaves its folder, a read is capped, a value of a wrong type is none. Given up:
-compressed votes files.
+Paths are local, or `s3://BUCKET/KEY`, or whatever else fsspec opens, or `hub:OWNER/NAME@REVISION`, a data set of the Hugging
+Face hub. Rows and images are untrusted: a path never leaves its folder, a read is capped, a value of a wrong type is none.
+Given up: compressed votes files.
 """
 
 import hashlib
 import itertools
 import math
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +18,19 @@ from typing import Any
 
 import fsspec
 
+from suasion import storage
 from suasion.errors import SuasionError
 from suasion.images.check import MAX_BYTES
+from suasion.images.intake import READERS
 from suasion.votes.sources import BadRow, ImageRef, RawVote
 from suasion.votes.sources._places import HUB, files_at, folder_of, hub_name, locate, rows
 
 MAX_RANKED = 100
 """Images of one ranking: n images are n (n - 1) / 2 votes."""
+
+_S3 = "s3://"
+_MAX_KEY = 1024  # bytes of an object's key, S3's own limit
+_MANY = 1000  # images that are asked for in one go
 
 __all__ = [
     "as_image",
@@ -79,8 +87,19 @@ class FileImage:
     root: str
     name: str
 
+    @property
+    def remote(self) -> bool:
+        return self.root.startswith(_S3)
+
     def read(self) -> bytes:
-        """The file's bytes, of one that is too large `MAX_BYTES + 1`. Raises `OSError` where none is below `root`."""
+        """The file's bytes, of one that is too large `MAX_BYTES + 1`.
+
+        Raises:
+            OSError: none is below `root`.
+            SuasionError: S3 does not let us look whether one is.
+        """
+        if self.remote:
+            return _read_object(self.root, self.name)
         hub = f"hf://datasets/{self.root.removeprefix(HUB)}/"
         if self.root.startswith(HUB) and self.name.startswith(hub):  # as `datasets` names files that it streams
             return _read_url(hub, self.name.removeprefix(hub))
@@ -97,6 +116,24 @@ class FileImage:
             raise FileNotFoundError(self.name)
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
+
+
+def _read_object(root: str, name: str) -> bytes:
+    """The object that a file of that path would be, if the prefix `root` were a folder."""
+    inner = posixpath.normpath(name.removeprefix(f"{root.rstrip('/')}/"))
+    if "\0" in inner or inner in (".", "..") or inner.startswith(("/", "../")):
+        raise FileNotFoundError(name)
+    place = storage.join(root, inner)
+    try:
+        key = place.removeprefix(_S3).partition("/")[2].encode()
+    except UnicodeEncodeError:  # half a character, which no key has
+        raise FileNotFoundError(name) from None
+    if len(key) > _MAX_KEY:
+        raise FileNotFoundError(name)
+    try:
+        return storage.read(place, 0, MAX_BYTES + 1)
+    except storage.NothingThereError:
+        raise FileNotFoundError(name) from None
 
 
 def _read_url(prefix: str, name: str) -> bytes:
@@ -207,10 +244,11 @@ def time(value: Any) -> datetime | None:
 
 
 def snapshot_of(path: str, root: str | None, image_columns: Sequence[str]) -> str:
-    """sha256 (hex) over the names and the sha256 of the rows files, then of every local image that they name.
+    """sha256 (hex) over the names and the sha256 of the rows files, then of every image that they name.
 
-    The images are those that `image_columns` name (a path, or a list of paths) below `root`; where `root` is null or a
-    URL, only the rows files are hashed. Of the hub the commit is the snapshot.
+    The images are those that `image_columns` name (a path, or a list of paths) below `root`, a folder or `s3://` prefix: the
+    same files give the same snapshot in both. Elsewhere, and where `root` is null, only the rows files are hashed. Of the
+    hub the commit is the snapshot.
     """
     if path.startswith(HUB):
         name, revision = hub_name(path)
@@ -222,12 +260,9 @@ def snapshot_of(path: str, root: str | None, image_columns: Sequence[str]) -> st
     for file, name in zip(files, names, strict=True):
         with file.open() as opened:
             digest.update(f"{name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    for name in sorted(_named(path, image_columns)) if root is not None and "://" not in root else []:
-        try:
-            content = FileImage(str(root), name).read()
-        except OSError:
-            content = b""
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode("utf-8", "replace"))
+    if root is not None and ("://" not in root or root.startswith(_S3)):
+        for name, found in _hashes(sorted(_named(path, image_columns)), root):
+            digest.update(f"{name}\0{found}\n".encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
@@ -243,6 +278,22 @@ def check_snapshot(found: str, wanted: str, where: str) -> None:
             where=where,
             do=f"if they changed as you wanted: suasion snapshot profiles/NAME.yaml, or set this source's snapshot to {found}",
         )
+
+
+def _hashes(names: Sequence[str], root: str) -> Iterator[tuple[str, str]]:
+    """Each of `names` with the sha256 of the image below `root`; with that of nothing where none is."""
+
+    def look(name: str) -> str:
+        try:
+            content = FileImage(root, name).read()
+        except OSError:
+            content = b""
+        return hashlib.sha256(content).hexdigest()
+
+    with ThreadPoolExecutor(READERS if root.startswith(_S3) else 1) as pool:
+        for start in range(0, len(names), _MANY):
+            some = names[start : start + _MANY]
+            yield from zip(some, pool.map(look, some), strict=True)
 
 
 def _named(path: str, columns: Sequence[str]) -> set[str]:

@@ -170,7 +170,7 @@ def test_what_is_not_there_or_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "votes.xlsx").write_bytes(b"PK")
     with pytest.raises(SuasionError, match=r"votes\.xlsx is in no format"):
         next(rows(str(tmp_path / "votes.xlsx")))
-    with pytest.raises(SuasionError, match="cannot be listed"):
+    with pytest.raises(SuasionError, match="cannot be opened"):
         next(rows("nothing-like-it://a/b.csv"))
 
 
