@@ -4,6 +4,7 @@ A changed byte anywhere in it is found: it must be, byte for byte, what we would
 Given up: unknown keys, and manifests of other versions.
 """
 
+import functools
 import hashlib
 import json
 import re
@@ -11,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from suasion.errors import SuasionError
-from suasion.records import SPLITS
 
 MANIFEST = "manifest.json"
 LOCATION = "location.txt"
@@ -25,10 +25,6 @@ MAX_BYTES = 20_000_000
 """Of a manifest; a line for a shard takes about 160."""
 
 _VERSION = re.compile(rb'\{\s*"version": ?([0-9]{1,9})')
-_ROW = re.compile(
-    rf'    \{{"name": "(({"|".join(SPLITS)})-[0-9]{{5,9}}\.tar)", "split": "\2", '
-    r'"samples": ([0-9]{1,9}), "bytes": ([0-9]{1,15}), "sha256": "([0-9a-f]{64})"\}'
-)
 
 
 class ShardFile(NamedTuple):
@@ -71,7 +67,7 @@ def load(content: bytes, where: str) -> list[ShardFile]:
             where=where,
             do="write the shards again with this version of suasion: dvc repro shard",
         )
-    rows = _ROW.findall(content.decode("ascii", "replace"))
+    rows = _row().findall(content.decode("ascii", "replace"))
     shards = [ShardFile(name, split, int(samples), int(size), sha256) for name, split, samples, size, sha256 in rows]
     right = dump(shards)
     if right != content:
@@ -81,6 +77,17 @@ def load(content: bytes, where: str) -> list[ShardFile]:
     if len({shard.name for shard in shards}) < len(shards):
         raise damaged("a shard twice", where)
     return shards
+
+
+@functools.cache
+def _row() -> re.Pattern[str]:
+    """A shard's line. Not made on import: it needs polars, for which processes that write a shard need not wait."""
+    from suasion.records import SPLITS
+
+    return re.compile(
+        rf'    \{{"name": "(({"|".join(SPLITS)})-[0-9]{{5,9}}\.tar)", "split": "\2", '
+        r'"samples": ([0-9]{1,9}), "bytes": ([0-9]{1,15}), "sha256": "([0-9a-f]{64})"\}'
+    )
 
 
 def damaged(what: str, where: str) -> SuasionError:
