@@ -76,9 +76,10 @@ def files_at(path: str) -> tuple[list[File], list[str]]:
     """The files of a path, and their names: as short as they can be and still differ."""
     try:
         fs, inner = filesystem(path)
-        if fs.isfile(inner):
+        kind = kind_of(fs, inner)
+        if kind == "file":
             found = [inner]
-        elif fs.isdir(inner):
+        elif kind == "directory":
             found = [name for name in sorted(fs.ls(inner, detail=False)) if name.lower().endswith(ENDINGS)]
         else:
             found = sorted(fs.glob(inner)) if any(char in inner for char in "*?[") else []
@@ -108,6 +109,17 @@ def files_at(path: str) -> tuple[list[File], list[str]]:
         shared = len(filesystem(folder_of(path))[1].rstrip("/")) + 1
         names = [name[shared:] for name in found]
     return [File(fs, name) for name in found], names
+
+
+def kind_of(fs: Any, inner: str) -> str:
+    """What is at a path of a file system: `file`, `directory`, or an empty text for nothing.
+
+    Not by `isfile`: to that, a storage that does not answer has nothing.
+    """
+    try:
+        return str(fs.info(inner)["type"])
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
 
 
 def hub_name(path: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from suasion.errors import SuasionError
 from suasion.params import PublicSource
 from suasion.storage import filesystem
 from suasion.votes.sources import BadRow, ImageRef, RawVote
+from suasion.votes.sources._places import kind_of
 from suasion.votes.sources.files import (
     as_image,
     check_columns,
@@ -169,7 +170,7 @@ def _is_folder(path: str) -> bool:
         return False
     try:
         system, inside = filesystem(path)
-        return bool(system.isdir(inside))
+        return kind_of(system, inside) == "directory"
     except SuasionError:
         raise
     except Exception:  # other storages have errors of their own; reading the rows says it better

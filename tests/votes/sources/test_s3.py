@@ -1,7 +1,9 @@
 """Votes, images and evaluation sets in a bucket: all that comes of them is, byte for byte, what comes of them on a disk."""
 
 import csv
+import itertools
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from suasion.errors import SuasionError
 from suasion.params import ROOT, Columns, EvaluationSet, Ingest, PublicSource, TableSource, load_params
 from suasion.votes.ingest import ingest
 from suasion.votes.profile import make_profile, renew_snapshots
-from suasion.votes.sources import RawVote, files, reader_of
+from suasion.votes.sources import BadRow, RawVote, files, reader_of
 from suasion.votes.sources.files import as_image, rows, snapshot_of
 from suasion.world.scenes import draw, encode, random_scene
+from tests.proxy import proxied, schedule
 from tests.s3 import Bucket
 
 IMAGES = ("image_a", "image_b")
@@ -132,20 +135,15 @@ def test_files_patterns_and_folders_of_a_bucket_give_the_same_rows(
         assert snapshot_of(f"{root}/{path}", None, ()) == snapshot_of(f"{tmp_path}/{path}", None, ())
 
 
-@pytest.mark.parametrize("name", THERE)
-def test_an_image_of_a_bucket_is_found_as_below_a_folder(folder: Path, s3: Bucket, name: str) -> None:
-    root = upload(folder, s3, "mine")
-    content = (folder / name).read_bytes()
-    assert as_image(name, root).read() == as_image(name, f"{root}/").read() == content
-    if name == THERE[0]:
-        assert as_image(f"{root}/{name}", root).read() == content, "a whole URL that leads below the root"
-
-
-@pytest.mark.parametrize("name", NOT_THERE)
-def test_an_image_path_never_leaves_its_prefix(folder: Path, s3: Bucket, name: str) -> None:
-    upload(folder.parent, s3, "top")  # with an image beside the prefix
-    with pytest.raises(FileNotFoundError):
-        as_image(name, f"{s3.url}/top/mine").read()
+def test_images_of_a_bucket_are_found_as_below_a_folder_and_never_above_it(folder: Path, s3: Bucket) -> None:
+    root = upload(folder.parent, s3, "top") + "/mine"  # with an image beside it
+    for name in THERE:
+        content = (folder / name).read_bytes()
+        assert as_image(name, root).read() == as_image(name, f"{root}/").read() == content
+    assert as_image(f"{root}/{THERE[0]}", root).read(), "a whole URL that leads below the root"
+    for name in NOT_THERE:
+        with pytest.raises(FileNotFoundError):
+            as_image(name, root).read()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -206,12 +204,49 @@ def test_a_profile_of_votes_in_a_bucket_is_that_of_a_folder(
     assert ingest(load_params(Path("profiles/faraway.yaml")).ingest, tmp_path / "out", seed=0)["votes"] > 0
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Storage gives up after half a second instead of two minutes."""
+def hurry(monkeypatch: pytest.MonkeyPatch, deadline: float) -> None:
+    """Storage gives up after so many seconds, instead of two minutes, and an attempt after an eighth without a byte."""
     for function in (storage.read, storage.filesystem):
-        assert function.__kwdefaults__ is not None
-        monkeypatch.setitem(function.__kwdefaults__, "deadline", 0.5)
+        monkeypatch.setitem(function.__kwdefaults__, "deadline", deadline)
+
+
+def test_a_storage_that_fails_now_and_then_changes_nothing(
+    folder: Path, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors, stalls, bodies cut short and resets, in one request of five: no vote is dropped for it."""
+    ingest(options(str(folder)), tmp_path / "one", seed=0)
+    root = upload(folder, s3, "mine")
+    hurry(monkeypatch, 10.0)
+    with proxied(s3.endpoint, schedule(1, rate=0.2)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+        ingest(options(root), tmp_path / "two", seed=0)
+    assert sum(count for what, count in proxy.done.items() if what != "passed") > 5, proxy.done
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+@pytest.mark.parametrize(("ending", "write"), [("parquet", as_parquet), ("csv", as_csv), ("jsonl", as_lines)])
+@pytest.mark.parametrize("answered", [1, 2])
+def test_a_storage_that_fails_in_the_middle_of_a_file_is_no_bad_row(
+    s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, write: Any, answered: int
+) -> None:
+    write(tmp_path / f"votes.{ending}", [{"n": random.Random(n).randbytes(600).hex()} for n in range(8000)])
+    root = upload(tmp_path, s3, "x")
+    hurry(monkeypatch, 0.5)
+    faults = itertools.chain([None] * (answered + 1), itertools.repeat("500"))  # the first asks whether it is there
+    with proxied(s3.endpoint, faults) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+        with pytest.raises(SuasionError, match=r"timed out: tried \d+ times"):
+            assert not [row for _, row in rows(f"{root}/votes.{ending}") if isinstance(row, BadRow)]
+
+
+@pytest.mark.parametrize("path", ["a/votes.csv", "a", "*/votes.csv"])
+def test_a_storage_that_does_not_answer_is_not_empty(s3: Bucket, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    s3.server.client().put_object(Bucket=s3.name, Key="a/votes.csv", Body=b"n\n1\n")
+    hurry(monkeypatch, 0.5)
+    with proxied(s3.endpoint, itertools.repeat("503")) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+        with pytest.raises(SuasionError, match=r"timed out: tried \d+ times"):
+            next(rows(f"{s3.url}/{path}"))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +258,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AWS_SECRET_ACCESS_KEY", None, "no credentials"),
     ],
 )
-@pytest.mark.usefixtures("hurried")
 def test_what_keeps_us_from_the_bucket_is_one_clear_error(
     folder: Path,
     s3: Bucket,
@@ -236,6 +270,8 @@ def test_what_keeps_us_from_the_bucket_is_one_clear_error(
     """Of the votes, and of the images alone: what cannot be looked at is not missing, so no vote is dropped."""
     root = upload(folder, s3, "mine")
     there, here = options(root), options(str(folder), images=root)
+    if name == "AWS_ENDPOINT_URL_S3":  # the one that may pass
+        hurry(monkeypatch, 2.0)
     monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
     for asked in (there, here.model_copy(update={"evaluation_sets": []})):
         with pytest.raises(SuasionError, match=message) as caught:
