@@ -19,9 +19,8 @@ from suasion.shards.manifest import ShardFile
 
 CACHE_BYTES = 50_000_000_000
 _ASIDE = ".tmp"
-_STALE = (
-    3600  # seconds without a byte after which nobody is fetching a file any more, whatever its process's number says
-)
+_STALE = 3600
+"""Seconds without a new byte after which a file is not being fetched any more, whatever the number of its process says."""
 
 
 def cache_folder() -> Path:

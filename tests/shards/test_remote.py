@@ -111,7 +111,7 @@ def test_an_object_or_a_copy_that_was_changed_is_found(s3: Bucket, forty: pl.Dat
     storage.put(bytes(content[:-512]), first, new=False)
     with pytest.raises(SuasionError, match=r"\d+ bytes where \d+ are expected"):
         next(iter(ShardDataset(there, "train", cache=tmp_path / "another")))
-    assert not [*(tmp_path / "another").glob("*.t*")]
+    assert not [*(tmp_path / "another").glob("*.tmp")]
 
 
 def test_a_bucket_without_shards_is_one_clear_error(s3: Bucket) -> None:
