@@ -304,8 +304,9 @@ def _aside(target: Path) -> Iterator[IO[bytes]]:
     try:
         yield new
     finally:
-        new.close()
         aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what a full disk did not take fails here once more
+            new.close()
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A proxy that stands before a real server and does to requests what networks and busy servers do, by a seeded schedule.
+"""A proxy that stands before a real server and does to requests what networks and busy servers do, by a schedule.
 
 The Host that the client signed is kept, so signatures stay valid. Given up: several requests on one upstream connection, and
 what no S3 client sends (upgrades, trailers).
@@ -11,22 +11,29 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-FAULTS = ("500", "503", "stall", "hang", "cut", "reset", "lost")
-"""An error of the server; no answer; half an answer, then nothing or the end; a reset before the request reaches the server, or
-after the server has done what was asked."""
+FAULTS = ("500 InternalError", "503 SlowDown", "stall", "hang", "cut", "reset", "lost")
+"""An error of the server (any status and S3 code); no answer; half an answer, then nothing or the end; a reset before the
+request reaches the server, or after the server has done what was asked."""
 
-_CODES = {"500": "InternalError", "503": "SlowDown"}
+Faults = Callable[[str, str], str | None]
+"""What befalls a request, by its method and path."""
+
 _HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 
 
-def schedule(seed: int, *, rate: float, faults: tuple[str, ...] = FAULTS) -> Iterator[str | None]:
-    """What befalls each request in turn: at `rate` one of `faults`, else nothing."""
+def schedule(seed: int, *, rate: float, faults: tuple[str, ...] = FAULTS) -> Faults:
+    """To each request in turn: at `rate` one of `faults`, else nothing."""
     rng = random.Random(seed)
-    while True:
-        yield rng.choice(faults) if rng.random() < rate else None
+    return lambda method, path: rng.choice(faults) if rng.random() < rate else None
+
+
+def in_turn(*faults: str | None) -> Faults:
+    """The first faults to the first requests, and nothing after."""
+    left = iter(faults)
+    return lambda method, path: next(left, None)
 
 
 class Proxy(ThreadingHTTPServer):
@@ -35,7 +42,7 @@ class Proxy(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # who stalls would be waited for
 
-    def __init__(self, endpoint: str, faults: Iterator[str | None]) -> None:
+    def __init__(self, endpoint: str, faults: Faults) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = endpoint.removeprefix("http://")
         self.done: Counter[str] = Counter()
@@ -46,9 +53,9 @@ class Proxy(ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def next_fault(self) -> str | None:
+    def fault(self, method: str, path: str) -> str | None:
         with self._lock:
-            return next(self._faults, None)
+            return self._faults(method, path)
 
     def count(self, what: str) -> None:
         with self._lock:
@@ -59,7 +66,7 @@ class Proxy(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def proxied(endpoint: str, faults: Iterator[str | None]) -> Iterator[Proxy]:
+def proxied(endpoint: str, faults: Faults) -> Iterator[Proxy]:
     """A running proxy before `endpoint`."""
     proxy = Proxy(endpoint, faults)
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -82,8 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self._body()
-        fault = self.server.next_fault()
-        if fault in ("500", "503"):
+        fault = self.server.fault(self.command, self.path)
+        if fault and fault[0].isdigit():
             self._refuse(fault)
         elif fault == "stall":
             self._wait("stall")
@@ -137,15 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         return self.server.count(fault or "passed")
 
-    def _refuse(self, status: str) -> None:
-        text = f"<Error><Code>{_CODES[status]}</Code><Message>by schedule</Message></Error>".encode()
+    def _refuse(self, answer: str) -> None:
+        status, code = answer.split()
+        text = f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()
         self.send_response_only(int(status))
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)
-        self.server.count(status)
+        self.server.count(answer)
 
     def _wait(self, what: str) -> None:
         """Say nothing until the client leaves or the proxy ends."""

