@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-all lint types lock-check ci pin flow lock clean
+.PHONY: help install repro test test-all crash lint types lock-check ci pin flow lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test: install ## the tests, without the slow ones
 
 test-all: install ## every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+crash: install ## SIGKILL at random moments, run again, compare: a quarter of an hour (KILLS=100 SEED=0)
+	@$(BIN)/python -m tests.crash.sweep --kills $(or $(KILLS),100) --seed $(or $(SEED),0)
 
 lint: install ## ruff: lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

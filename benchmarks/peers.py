@@ -86,7 +86,7 @@ def make_pairs(images: list[str]) -> pl.DataFrame:
 
 
 def described(row: dict[str, Any]) -> bytes:
-    """The JSON member of a pair, as our writer makes it."""
+    """The JSON member of a pair: the same object as in our shards."""
     return json.dumps(row | {"scene_a": None, "scene_b": None}, ensure_ascii=False, sort_keys=True).encode()
 
 

@@ -11,11 +11,11 @@ import polars as pl
 
 from benchmarks import peers
 from benchmarks.peers import Contender
+from benchmarks.shards import LOADERS
 from suasion import storage
 from suasion.images.pack import PackedImages
 from tests.s3 import Bucket, bucket, running
 
-WORKERS = (0, 2)
 HOUR = 3600
 
 
@@ -56,7 +56,7 @@ def contenders(folder: Path, pairs: pl.DataFrame, images: PackedImages) -> Itera
 
             return peers.timed(f"s3_litdata_{workers}", work, wanted)
 
-        yield [partial(work, workers) for workers in WORKERS for work in (ours, webdataset, litdata)]
+        yield [partial(work, workers) for workers in LOADERS for work in (ours, webdataset, litdata)]
 
 
 def _signed(place: Bucket, key: str) -> str:

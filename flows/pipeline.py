@@ -28,7 +28,8 @@ from prefect.logging import get_run_logger
 
 RETRIABLE = re.compile(
     r"Unable to acquire lock|Connection(?:Error| reset| refused)|timed? ?out|Temporary failure|ConnectTimeout"
-    r"|SlowDown|ServiceUnavailable|503 |502 |EndpointConnectionError",
+    r"|the server cannot be reached|SlowDown|ServiceUnavailable|(?:502|503)[: ]+(?:Bad|Service|Slow)"
+    r"|EndpointConnectionError",
     re.IGNORECASE,
 )
 """What a stage's output says where the same stage may succeed later: DVC's lock, the network, the storage."""
@@ -39,7 +40,12 @@ class StageFailedError(Exception):
 
     def __init__(self, name: str, code: int, output: str) -> None:
         super().__init__(f"stage {name} ended with exit code {code}:\n{output}")
-        self.retriable = bool(RETRIABLE.search(output))
+        self.retriable = may_pass(output)
+
+
+def may_pass(output: str) -> bool:
+    """Whether the same stage may succeed later; what storage tried again itself on the way is not why it ended."""
+    return any(RETRIABLE.search(line) for line in output.splitlines() if "; trying again for " not in line)
 
 
 def _may_succeed_again(_: Any, __: Any, state: Any) -> bool:

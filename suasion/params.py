@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from suasion.errors import SuasionError
+from suasion.params_errors import explain, refuse_credentials, syntax
 from suasion.votes.sources import source_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -301,7 +302,7 @@ def load_params(path: Path | str = PARAMS) -> Params:
 
     Raises:
         SuasionError: the file is missing, is no YAML, or has an unknown key or a value that is not allowed; the first
-            such key is named with its value and what is allowed.
+            such key is named with its value and what is allowed. Or it holds credentials, which are not repeated.
     """
     path = Path(path)
     try:
@@ -311,35 +312,12 @@ def load_params(path: Path | str = PARAMS) -> Params:
             f"no parameter file {path.name}", where=str(path.resolve()), do="run from the project's folder"
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise SuasionError(f"not YAML: {error}", where=str(path), do="mend the syntax") from None
+        raise SuasionError(f"not YAML: {syntax(error)}", where=str(path), do="mend the syntax") from None
+    refuse_credentials(content, path)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise _explain(error, path) from None
-
-
-def _explain(error: ValidationError, path: Path) -> SuasionError:
-    first: Any = error.errors()[0]
-    where = first["loc"]
-    # Behind a place in the list of sources stands the kind of the source, which is no key of the file.
-    kinds = ("world", "table", "public")
-    key = ".".join(str(part) for at, part in enumerate(where) if not (part in kinds and isinstance(where[at - 1], int)))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return SuasionError(
-            f"unknown key {key} = {first['input']!r}{more}",
-            where=f"{path}: {key}",
-            do="remove it, or mend its spelling",
-        )
-    if first["type"] == "missing":
-        return SuasionError(
-            f"key {key} is missing{more}", where=f"{path}: {key}", do="add it; profiles/ has whole examples"
-        )
-    return SuasionError(
-        f"{key} = {first['input']!r} is not allowed: {first['msg'].removeprefix('Value error, ')}{more}",
-        where=f"{path}: {key}",
-        do="mend the value",
-    )
+        raise explain(error, path) from None
 
 
 def data_folder() -> Path:

@@ -58,8 +58,11 @@ def stage(name: str) -> Iterator[Params]:
         require_disk(Path("data"), MIN_FREE)
         with _locked(name), _full_disk_explained():
             print(f"[{name}] started", flush=True)
+            _forget_checkpoints(name)
             yield params
-            shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)  # what they were for is published
+            if (CHECKPOINTS / name).exists():  # what they were for is published
+                (CHECKPOINTS / name).rename(CHECKPOINTS / f".{name}.tmp")
+                _forget_checkpoints(name)
             print(f"[{name}] done in {time.monotonic() - started:.0f} s", flush=True)
     except SuasionError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -169,6 +172,11 @@ def _locked(name: str) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _forget_checkpoints(name: str) -> None:
+    """Remove those that were renamed for it: a stage killed while it removes them in place would go on from a part of them."""
+    shutil.rmtree(CHECKPOINTS / f".{name}.tmp", ignore_errors=True)
 
 
 @contextlib.contextmanager

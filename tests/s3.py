@@ -76,6 +76,22 @@ class Bucket:
     def endpoint(self) -> str:
         return self.server.endpoint
 
+    def bring(self, folder: Path, prefix: str) -> str:
+        """Put a folder's files below `prefix`, not by the code under test; returns the URL."""
+        client = self.server.client()
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                client.put_object(Bucket=self.name, Key=key, Body=path.read_bytes())
+        return f"{self.url}/{prefix}"
+
+    def objects(self, prefix: str = "") -> dict[str, bytes]:
+        """What is below `prefix`, by key."""
+        client = self.server.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {key: client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
+
 
 @contextlib.contextmanager
 def running(folder: Path, *flags: str) -> Iterator[Server]:

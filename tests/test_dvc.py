@@ -10,7 +10,8 @@ from suasion.params import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PLUMBING = {
-    f"suasion/{name}.py" for name in ("__init__", "errors", "params", "progress", "records", "stage", "storage")
+    f"suasion/{name}.py"
+    for name in ("__init__", "errors", "params", "params_errors", "progress", "records", "stage", "storage")
 } | {"suasion/training/log.py", *(f"suasion/s3/{name}.py" for name in ("client", "errors", "transfer"))}
 """What all stages share. It carries parameters, tables and bars around, and decides nothing that a stage computes."""
 

@@ -49,6 +49,49 @@ def test_a_wrong_key_is_named_with_its_value(tmp_path: Path, change: Any, messag
     assert "params.yaml" in caught.value.where
 
 
+SOURCE = {"name": "avt", "path": "x", "snapshot": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["shard"].update(location="s3://KEY:hush@bucket/x"), "shard.location is a URL with credentials"),
+        (lambda c: c["shard"].update(location="s3://KEY:hu/hush@bucket/x"), "shard.location is a URL with credentials"),
+        (
+            lambda c: c["ingest"]["sources"].append(SOURCE | {"path": "s3://KEY:hush@b/x"}),
+            "ingest.sources.1.path is a URL",
+        ),
+        (
+            lambda c: c["ingest"]["sources"].append(SOURCE | {"path": "s3://b/x?X-Amz-Signature=hush"}),
+            "ingest.sources.1.path is a URL",
+        ),
+        (
+            lambda c: c["shard"].update(aws_secret_access_key="hush"),
+            "unknown key shard.aws_secret_access_key, which looks",
+        ),
+        (
+            lambda c: c["ingest"]["sources"].append(SOURCE | {"token": "hush"}),
+            "unknown key ingest.sources.1.token, which",
+        ),
+        (lambda c: c["shard"].update(storage={"user": "hush"}), "unknown key shard.storage = a mapping of 1"),
+        (lambda c: c["shard"].update(location={"secret": "hush"}), "shard.location = a mapping of 1 is not allowed"),
+        (lambda c: c.update(AWS_SESSION_TOKEN="hush"), "unknown key AWS_SESSION_TOKEN, which looks like credentials"),
+    ],
+)
+def test_credentials_are_refused_and_not_said_again(tmp_path: Path, change: Any, message: str) -> None:
+    with pytest.raises(SuasionError, match=message) as caught:
+        load_params(write(tmp_path, change))
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["secret_key: [hush", "secret_key: hush: x", "secret_key: *hush", "hush: 1\nhush: 2"])
+def test_what_is_no_yaml_is_not_said_again(tmp_path: Path, line: str) -> None:
+    (tmp_path / "bad.yaml").write_text(f"profile: x\n{line}\n")
+    with pytest.raises(SuasionError, match=r"not YAML: line \d, column \d+: ") as caught:
+        load_params(tmp_path / "bad.yaml")
+    assert "hush" not in str(caught.value)
+
+
 def test_no_file_and_no_yaml_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(SuasionError, match=r"no parameter file gone\.yaml"):
         load_params(tmp_path / "gone.yaml")

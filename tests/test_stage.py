@@ -73,6 +73,25 @@ def test_killed_in_the_middle_the_former_output_is_there_and_the_next_run_tidies
     assert sorted(path.name for path in workspace.iterdir() if "out" in path.name) == ["out"]
 
 
+def test_killed_while_it_removes_its_checkpoints_it_does_not_find_a_part_of_them(workspace: Path) -> None:
+    checkpoints, aside = workspace / ".checkpoints" / "test", workspace / ".checkpoints" / ".test.tmp"
+    for _ in range(20):
+        for number in range(4000):
+            (checkpoints / f"{number % 40}").mkdir(parents=True, exist_ok=True)
+            (checkpoints / f"{number % 40}" / f"{number}").touch()
+        process = run(workspace, 0)
+        while process.poll() is None and len(list(checkpoints.glob("*"))) == 40:
+            pass
+        process.kill()
+        process.wait()
+        assert not checkpoints.exists()
+        if aside.exists():
+            break
+    assert aside.exists(), "killed in the middle at least once"
+    assert run(workspace, 0).wait() == 0
+    assert not aside.exists()
+
+
 def test_two_runs_of_one_stage_are_refused_by_the_pid(workspace: Path) -> None:
     first = run(workspace, 60)
     wait_for(workspace / "started")

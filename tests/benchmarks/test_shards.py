@@ -5,9 +5,11 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks import peers
-from benchmarks.shards import LIMITS, write_ours
+from benchmarks.local import write_ours
+from benchmarks.shards import LIMITS
 from suasion.images.pack import PackedImages
 from suasion.params import ROOT
 
@@ -25,7 +27,7 @@ def test_all_figures_come_out_as_one_json_object() -> None:
 def test_everybody_has_the_same_members(tmp_path: Path) -> None:
     pairs = peers.make_pairs(peers.make_images(tmp_path / "pack", 20))
     images = PackedImages(tmp_path / "pack")
-    assert all(50_000 < row["size"] < 70_000 for row in images.rows.values())
+    assert images.index["size"].is_between(50_000, 70_000).all()
     write_ours(pairs, images, 4, 1, tmp_path / "ours")
     (tmp_path / "theirs").mkdir()
     peers.shard_writer(pairs.to_dicts(), images, tmp_path / "theirs", 4, 2)
@@ -37,9 +39,10 @@ def test_everybody_has_the_same_members(tmp_path: Path) -> None:
     assert sum(1 for _ in peers.webdataset_samples([str(tar) for tar in tars])) == 10
 
 
-def _members(folder: Path) -> dict[str, dict[str, bytes]]:
-    found: dict[str, dict[str, bytes]] = {}
+def _members(folder: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
-            found[path.name] = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+            contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        found[path.name] = {name: json.loads(own) if name.endswith("json") else own for name, own in contents.items()}
     return found

@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from botocore import exceptions
+from botocore.exceptions import ClientError
 
-from flows.pipeline import RETRIABLE, metrics_table, stage_names
+from flows.pipeline import may_pass, metrics_table, stage_names
 from suasion.params import ROOT
+from suasion.s3 import errors
 
 PIPELINE = """
 stages:
@@ -117,10 +122,47 @@ def test_the_flow_takes_the_stages_from_the_pipeline() -> None:
         ("botocore.exceptions.EndpointConnectionError: Could not connect", True),
         ("error: unknown key train.stepz = 3", False),
         ("error: no pair is left", False),
+        ("ERROR: failed to push: 503 Service Unavailable", True),
+        ("error: none of 503 rows can be used", False),
+        (
+            "s3://b/k: attempt 3: SlowDown: busy; trying again for 90 s\nerror: there is no such bucket: NoSuchBucket",
+            False,
+        ),
     ],
 )
 def test_only_what_can_succeed_again_is_retriable(output: str, again: bool) -> None:
-    assert bool(RETRIABLE.search(output)) == again
+    assert may_pass(output) == again
+
+
+def refusal(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "said"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetObject")
+
+
+PASSING = [
+    exceptions.EndpointConnectionError(endpoint_url="http://s3"),
+    exceptions.ConnectTimeoutError(endpoint_url="http://s3"),
+    exceptions.ReadTimeoutError(endpoint_url="http://s3"),
+    exceptions.ProxyConnectionError(proxy_url="http://proxy"),
+    aiohttp.ServerDisconnectedError(),
+    ConnectionResetError("peer"),
+    TimeoutError(),
+    errors.ShortBodyError("1 bytes came of 2"),
+    refusal("InternalError", 500),
+    refusal("SlowDown", 503),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_a_stage_is_tried_again_when_the_storage_was_given_up(error: Exception) -> None:
+    assert errors.may_pass(error)
+    assert may_pass(f"error: {errors.too_late(error, 's3://bucket/key at http://s3', 9, 120.0)}")
+
+
+@pytest.mark.parametrize("code", [*errors._MEANING, "InsufficientStorage", "InvalidArgument"])
+def test_a_stage_is_not_tried_again_when_the_storage_refuses(code: str) -> None:
+    assert not may_pass(f"error: {errors.explained(refusal(code, 403), 's3://bucket/key at http://s3')}")
+    assert not may_pass(f"error: {errors.explained(exceptions.NoCredentialsError(), 's3://bucket/key')}")
 
 
 def test_the_table_says_what_is_not_known() -> None:

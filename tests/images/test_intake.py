@@ -9,7 +9,7 @@ from PIL import Image
 
 from suasion.errors import SuasionError
 from suasion.images.check import BadImage, Checked
-from suasion.images.intake import check_all, key_of
+from suasion.images.intake import READERS, check_all, key_of, readers
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Picture:
     width: int = 20
     seconds: float = 0.0
     trouble: Exception | None = None
+    remote: bool = False
     reads: list[str] = field(default_factory=list)
 
     def read(self) -> bytes:
@@ -79,6 +80,28 @@ def test_no_more_is_read_ahead_than_a_few_images_a_thread() -> None:
         next(found)
         assert len(asked) <= 8
         found.close()  # type: ignore[attr-defined]  # a generator
+
+
+def test_a_remote_storage_is_waited_for_by_more_than_check() -> None:
+    everyone = threading.Barrier(READERS, timeout=60)
+
+    class Far(Picture):
+        def read(self) -> bytes:
+            everyone.wait()  # until as many are on their way
+            return super().read()
+
+    with readers(1) as pool:
+        pictures = [Far(str(number), remote=True) for number in range(2 * READERS)]
+        found = [*check_all(pictures, pool, threads=1, max_pixels=10_000, min_side=1)]
+    assert len(found) == 2 * READERS
+    assert all(isinstance(seen, Checked) for _, seen in found)
+
+
+def test_what_a_storage_says_itself_is_said() -> None:
+    trouble = SuasionError("there is no such bucket", where="s3://gone/x", do="make it")
+    with pytest.raises(SuasionError) as caught:
+        checked([Picture("a"), Picture("x", trouble=trouble)])
+    assert caught.value is trouble
 
 
 def test_images_are_told_apart_by_source_and_place() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from suasion.errors import SuasionError
-from suasion.shards.writer import to_jpeg
+from suasion.shards.jpeg import as_jpeg
 from suasion.vlm.chat import reasoner_messages
 from suasion.vlm.inputs import prompt_inputs, render
 from suasion.votes.budget import image_tokens, over_budget
@@ -25,7 +25,7 @@ def counted(processor: Any, prompt: str, sizes: list[tuple[int, int]], max_side:
     for size in sizes:
         buffer = io.BytesIO()
         Image.new("RGB", size).save(buffer, "PNG")
-        images.append(Image.open(io.BytesIO(to_jpeg(buffer.getvalue(), max_side))))
+        images.append(Image.open(io.BytesIO(as_jpeg(buffer.getvalue(), max_side, fits=False))))
     text = render(processor, reasoner_messages(prompt))
     return int(prompt_inputs(processor, [text], [images], torch.device("cpu"))["input_ids"].shape[1])
 

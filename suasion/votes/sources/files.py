@@ -121,7 +121,8 @@ class FileImage:
 def _read_object(root: str, name: str) -> bytes:
     """The object that a file of that path would be, if the prefix `root` were a folder."""
     inner = posixpath.normpath(name.removeprefix(f"{root.rstrip('/')}/"))
-    if "\0" in inner or inner in (".", "..") or inner.startswith(("/", "../")):
+    steps = inner.replace("\\", "/").split("/")  # servers differ in what a backslash is
+    if "\0" in inner or inner.startswith("/") or not {"", ".", ".."}.isdisjoint(steps):
         raise FileNotFoundError(name)
     place = storage.join(root, inner)
     try:
