@@ -5,7 +5,6 @@ The world's votes are written out as a table with images, to a folder and to a b
 
 import csv
 import hashlib
-import itertools
 import os
 import re
 import secrets
@@ -152,12 +151,10 @@ def test_votes_and_shards_in_a_bucket_are_those_of_the_disk(runs: Runs) -> None:
 def test_a_push_that_was_killed_is_pushed_again_and_pulled_by_a_fresh_clone(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def after_some() -> Iterator[str | None]:
-        while len(runs.bucket.objects("dvc/")) < 5:
-            yield None
-        yield from itertools.repeat("stall")
+    def after_some(*_: str) -> str | None:
+        return None if len(runs.bucket.objects("dvc/")) < 5 else "stall"
 
-    with proxied(runs.bucket.endpoint, after_some()) as proxy, monkeypatch.context() as patch:
+    with proxied(runs.bucket.endpoint, after_some) as proxy, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
         killed = dvc(runs.there, "push")
         wait_for(lambda: proxy.done["stall"] > 0)

@@ -223,8 +223,8 @@ def test_a_storage_that_fails_in_the_middle_of_a_file_is_no_bad_row(
     write(tmp_path / f"votes.{ending}", [{"n": random.Random(n).randbytes(600).hex()} for n in range(8000)])
     root = s3.bring(tmp_path, "x")
     hurry(monkeypatch, 0.5)
-    faults = itertools.chain([None] * (answered + 1), itertools.repeat("500"))  # the first asks whether it is there
-    with proxied(s3.endpoint, faults) as proxy:
+    faults = itertools.chain([None] * (answered + 1), itertools.repeat("500 InternalError"))  # first: is it there?
+    with proxied(s3.endpoint, lambda *_: next(faults)) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
         with pytest.raises(SuasionError, match=r"timed out: tried \d+ times"):
             assert not [row for _, row in rows(f"{root}/votes.{ending}") if isinstance(row, BadRow)]
@@ -234,7 +234,7 @@ def test_a_storage_that_fails_in_the_middle_of_a_file_is_no_bad_row(
 def test_a_storage_that_does_not_answer_is_not_empty(s3: Bucket, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     s3.server.client().put_object(Bucket=s3.name, Key="a/votes.csv", Body=b"n\n1\n")
     hurry(monkeypatch, 0.5)
-    with proxied(s3.endpoint, itertools.repeat("503")) as proxy:
+    with proxied(s3.endpoint, lambda *_: "503 SlowDown") as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
         with pytest.raises(SuasionError, match=r"timed out: tried \d+ times"):
             next(rows(f"{s3.url}/{path}"))
