@@ -264,6 +264,7 @@ class Train(Section):
     lora: Lora | None
     bf16: bool
     gradient_checkpointing: bool
+    grouped: bool  # compute a prompt and its images once for all of its completions
     vllm: Vllm | None
     sft_baseline: bool  # train the same warm start with the same compute by SFT on the same pairs
 

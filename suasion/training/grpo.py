@@ -1,6 +1,6 @@
-"""GRPO by TRL's `GRPOTrainer`: which rows it sees, with which options, and what of its log is kept.
+"""GRPO by TRL's trainer, or ours that computes less: which rows it sees, with which options, and what of its log is kept.
 
-Given up: anything of our own in the optimisation. What is ours is around it: prompts are counted after the processor and
+Given up: anything of our own in the objective. What is ours is around it: prompts are counted after the processor and
 never truncated, image tokens are suppressed, one optimisation step is one generation (so a checkpoint never loses a
 buffered batch), and checkpoints are complete or absent.
 """
@@ -20,6 +20,7 @@ from suasion.rewards.accuracy import accuracy_reward
 from suasion.rewards.format import format_reward
 from suasion.rewards.listener import ListenerReward
 from suasion.training.checkpoints import MarkComplete, ResumesWeights
+from suasion.training.grouped import GroupedGRPOTrainer
 from suasion.training.log import ShowProgress
 from suasion.training.rows import Row
 from suasion.training.supervised import announce_resume, quiet
@@ -46,6 +47,10 @@ LOG_COLUMNS = {
 
 class _Trainer(ResumesWeights, GRPOTrainer):
     """TRL's trainer, which also finds its weights again."""
+
+
+class _GroupedTrainer(ResumesWeights, GroupedGRPOTrainer):
+    """The same, with a prompt computed once for its group."""
 
 
 def to_dataset(rows: Sequence[Row]) -> Dataset:
@@ -123,7 +128,8 @@ def train_grpo(
     # TRL pads prompts on the left, but takes the processor's own side for the marks of which tokens are images. With
     # the other side, positions are wrong in every row that is padded, and the training forward sees other images.
     processor.tokenizer.padding_side = "left"
-    trainer = _Trainer(
+    kind = _GroupedTrainer if settings.grouped else _Trainer
+    trainer = kind(
         model=model,
         reward_funcs=[format_reward, accuracy_reward, ListenerReward(listener)],
         args=config(settings, seed=seed, output=checkpoints, processor=processor),

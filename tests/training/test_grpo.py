@@ -47,6 +47,7 @@ def settings(**changes: Any) -> Train:
         "lora": None,
         "bf16": False,
         "gradient_checkpointing": False,
+        "grouped": True,
         "vllm": None,
         "sft_baseline": False,
     }
