@@ -28,6 +28,8 @@ class GroupedGRPOTrainer(GRPOTrainer):
     in common share a prompt. vLLM, which shares prefixes itself, generates as ever.
     """
 
+    _buffered_inputs: list[dict[str, Any]] | None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for model in (self.model, self.ref_model):

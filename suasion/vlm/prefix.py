@@ -41,7 +41,8 @@ class Layout(NamedTuple):
 
     def take_apart(self, rows: torch.Tensor) -> torch.Tensor:
         """Of (B, L, ...) what belongs to followers, as (B x followers, length, ...)."""
-        return rows[:, self.prefix :].unflatten(1, (self.followers, self.length)).flatten(0, 1)
+        own: torch.Tensor = rows[:, self.prefix :].unflatten(1, (self.followers, self.length))
+        return own.flatten(0, 1)
 
 
 def share_prefixes(model: Any) -> None:
@@ -192,9 +193,10 @@ def _attend(
     assert isinstance(key, torch.Tensor)
     assert isinstance(value, torch.Tensor)
     if shared_prefix is None:
-        return sdpa_attention_forward(
+        said: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **rest
         )
+        return said
     found, places = [], []
     for start in sorted({*shared_prefix.starts}):  # rows without padding, or with as much of it, go together
         rows = [row for row, other in enumerate(shared_prefix.starts) if other == start]
@@ -218,8 +220,11 @@ def _attend_rows(
 ) -> torch.Tensor:
     """Rows of (B, H, L, D): a prompt to itself, every follower to the prompt and to itself, padding to nothing."""
     _, prefix, followers, length = layout
+    before = slice(start, prefix)
     prompt = scaled_dot_product_attention(
-        *(tensor[:, :, start:prefix] for tensor in (query, key, value)),
+        query[:, :, before],
+        key[:, :, before],
+        value[:, :, before],
         is_causal=True,
         scale=scaling,
         dropout_p=dropout,
@@ -227,11 +232,12 @@ def _attend_rows(
     )
 
     def apart(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor[:, :, prefix:].unflatten(2, (followers, length)).transpose(1, 2)  # (B, followers, H, T, D)
+        own: torch.Tensor = tensor[:, :, prefix:].unflatten(2, (followers, length))
+        return own.transpose(1, 2)  # (B, followers, H, T, D)
 
     def behind_prompt(tensor: torch.Tensor) -> torch.Tensor:
-        before = tensor[:, None, :, start:prefix].expand(-1, followers, -1, -1, -1)
-        return torch.cat([before, apart(tensor)], dim=3).flatten(0, 1)
+        shared = tensor[:, None, :, before].expand(-1, followers, -1, -1, -1)
+        return torch.cat([shared, apart(tensor)], dim=3).flatten(0, 1)
 
     heads, kept = query.shape[1], key.shape[1]
     seen = torch.ones(length, prefix - start + length, dtype=torch.bool, device=query.device).tril(prefix - start)
@@ -264,7 +270,8 @@ def _attend_behind(
     query = query.unflatten(1, (kept, repeats))  # (N, K, r, T, D)
 
     def by_prompt(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 4)  # (B, K, followers x r x T, ...)
+        grouped: torch.Tensor = tensor.unflatten(0, (prompts, -1))
+        return grouped.transpose(1, 2).flatten(2, 4)  # (B, K, followers x r x T, ...)
 
     seen = by_prompt(query) @ key.prompt.transpose(2, 3)  # (B, K, followers x r x T, P)
     if mask is not None:
@@ -277,9 +284,9 @@ def _attend_behind(
         itself = itself.masked_fill(later, float("-inf"))
     scores = torch.cat([seen, itself], dim=-1).float() * scaling
     weights = scores.softmax(dim=-1).to(query.dtype)
-    told = by_prompt(weights[..., :before]) @ value.prompt
-    told = told.unflatten(2, (-1, repeats, length)).transpose(1, 2).flatten(0, 1)
-    told = told + (weights[..., before:].flatten(2, 3) @ value.own).unflatten(2, (repeats, length))
+    of_prompts = (by_prompt(weights[..., :before]) @ value.prompt).unflatten(2, (-1, repeats, length))
+    of_own = (weights[..., before:].flatten(2, 3) @ value.own).unflatten(2, (repeats, length))
+    told: torch.Tensor = of_prompts.transpose(1, 2).flatten(0, 1) + of_own
     return told.flatten(1, 2).transpose(1, 2)
 
 
