@@ -15,7 +15,12 @@ PLUMBING = {
 } | {"suasion/training/log.py", *(f"suasion/s3/{name}.py" for name in ("client", "errors", "transfer"))}
 """What all stages share. It carries parameters, tables and bars around, and decides nothing that a stage computes."""
 
-NOT_REACHED = {"warmstart": {"suasion/listener/local.py", "suasion/listener/study.py"}}
+NOT_REACHED = {
+    "warmstart": {
+        *("suasion/listener/local.py", "suasion/listener/study.py"),
+        *("suasion/vlm/images.py", "suasion/vlm/prefix.py"),
+    }
+}
 """Imported inside a function that the stage does not call: only the listener's cold start studies a listener."""
 
 
