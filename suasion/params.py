@@ -244,16 +244,37 @@ class RewardWeights(Section):
     listener: float
 
 
-class Vllm(Section):
-    mode: Literal["colocate", "server"]
+class VllmColocate(Section):
+    """vLLM in the training processes, on their GPUs."""
+
+    mode: Literal["colocate"]
     gpu_memory_utilization: Share
+    tensor_parallel_size: Positive  # GPUs that hold one copy; divides launch.processes
+
+
+class VllmServer(Section):
+    """vLLM on GPUs of its own, started by `vllm serve`; its memory and tensor parallelism are told to it there."""
+
+    mode: Literal["server"]
+    base_url: Annotated[str, Field(pattern="^https?://")]
+    timeout: Annotated[float, Field(gt=0)]  # seconds to wait until it answers
+
+
+Vllm = Annotated[VllmColocate | VllmServer, Field(discriminator="mode")]
+
+
+class Launch(Section):
+    """GRPO as several processes of this machine, by `accelerate launch`."""
+
+    processes: Positive  # one for each GPU; 1 is as null
+    config: Annotated[str, Field(pattern=r"^[\w.-]+\.yaml$")]  # file in configs/: how they share the model
 
 
 class Train(Section):
     steps: Steps
     prompts_per_step: Positive
     generations: Annotated[int, Field(ge=2)]  # completions in a group
-    micro_batch: Positive  # completions in one forward and backward
+    micro_batch: Positive  # completions in one forward and backward of one process
     max_completion_tokens: Positive
     temperature: float
     learning_rate: float
@@ -266,6 +287,7 @@ class Train(Section):
     gradient_checkpointing: bool
     grouped: bool  # compute a prompt and its images once for all of its completions
     vllm: Vllm | None
+    launch: Launch | None  # null: one process, the stage's own
     sft_baseline: bool  # train the same warm start with the same compute by SFT on the same pairs
 
 

@@ -28,6 +28,8 @@ CHECKPOINTS = Path(".checkpoints")
 LOCKS = CHECKPOINTS / "locks"
 CODE = Path(__file__).parent
 MIN_FREE = 1_000_000_000  # bytes on the disk before a stage starts
+PARENT = "SUASION_PARENT"
+"""Environment variable of the processes that a stage starts: the stage's own process."""
 _PR_SET_PDEATHSIG = 1
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 _QUIET = {
@@ -142,13 +144,16 @@ def die_with_parent() -> None:
     """Ask the kernel to kill this process when the process that started it ends, however that ends.
 
     A stage whose DVC ended while Python was still starting has a new parent already, and ends here: DVC and its stages are
-    of one process group, and whoever takes in orphans is of another.
+    of one process group, and whoever takes in orphans is of another. A process that a stage starts knows it by `PARENT`.
     """
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
-            orphan = "DVC_STAGE" in os.environ and os.getpgid(parent) != os.getpgrp()
+            if PARENT in os.environ:
+                orphan = parent != int(os.environ[PARENT])
+            else:
+                orphan = "DVC_STAGE" in os.environ and os.getpgid(parent) != os.getpgrp()
         except ProcessLookupError:
             orphan = True
         if orphan or os.getppid() != parent:  # it ended before the kernel knew

@@ -40,6 +40,15 @@ def write(tmp_path: Path, change: Any) -> Path:
         (lambda c: c["ingest"]["sources"].append(c["ingest"]["sources"][0]), r"two sources are called world"),
         (lambda c: c["ingest"].update(sources=[]), r"ingest.sources = \[\] is not allowed"),
         (lambda c: c["train"].update(loss="best"), r"train.loss = 'best' is not allowed"),
+        (
+            lambda c: c["train"].update(launch={"processes": 0, "config": "ddp.yaml"}),
+            r"train.launch.processes = 0 is not",
+        ),
+        (
+            lambda c: c["train"].update(launch={"processes": 2, "config": "../x.yaml"}),
+            r"train.launch.config = '../x.yaml'",
+        ),
+        (lambda c: c["train"].update(vllm={"mode": "server"}), r"key train.vllm.server.base_url is missing"),
         (lambda c: c["validate"].update(max_tie_rate=2.0), r"validate.max_tie_rate = 2.0 is not allowed"),
     ],
 )
@@ -131,4 +140,5 @@ def test_every_profile_builds_by_the_production_code(path: Path, tmp_path: Path)
     settings = params.train.model_copy(update={"bf16": False, "vllm": None})
     options = config(settings, seed=params.seed, output=tmp_path, processor=processor)
     assert options.num_generations == params.train.generations
-    assert options.generation_batch_size == params.train.prompts_per_step * params.train.generations
+    processes = params.train.launch.processes if params.train.launch else 1
+    assert options.generation_batch_size * processes == params.train.prompts_per_step * params.train.generations

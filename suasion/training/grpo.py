@@ -15,11 +15,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
-from suasion.params import Train
+from suasion.params import Train, VllmServer
 from suasion.rewards.accuracy import accuracy_reward
 from suasion.rewards.format import format_reward
 from suasion.rewards.listener import ListenerReward
-from suasion.training.checkpoints import MarkComplete, ResumesWeights
+from suasion.training.checkpoints import WHOLE, MarkComplete, ResumesWeights, gather
 from suasion.training.grouped import GroupedGRPOTrainer
 from suasion.training.log import ShowProgress
 from suasion.training.rows import Row
@@ -70,14 +70,20 @@ def to_dataset(rows: Sequence[Row]) -> Dataset:
 
 def config(settings: Train, *, seed: int, output: Path, processor: Any) -> GRPOConfig:
     """TRL's options for `settings`. One optimisation step takes one generation of prompts x completions."""
-    completions = settings.prompts_per_step * settings.generations
+    processes = settings.launch.processes if settings.launch else 1
+    if settings.prompts_per_step % processes:
+        raise SuasionError(
+            f"train.prompts_per_step = {settings.prompts_per_step} is no multiple of {processes} processes",
+            where="params.yaml: train.launch.processes",
+            do="choose a divisor of prompts_per_step: each process takes whole groups",
+        )
+    completions = settings.prompts_per_step * settings.generations // processes
     if completions % settings.micro_batch:
         raise SuasionError(
             f"train.micro_batch = {settings.micro_batch} does not divide {completions} completions",
             where="params.yaml: train.micro_batch",
-            do="choose a divisor of prompts_per_step x generations",
+            do="choose a divisor of prompts_per_step x generations / launch.processes",
         )
-    vllm = settings.vllm
     return GRPOConfig(
         output_dir=str(output),
         max_steps=settings.steps,
@@ -94,9 +100,7 @@ def config(settings: Train, *, seed: int, output: Path, processor: Any) -> GRPOC
         loss_type=settings.loss,
         scale_rewards="batch",  # by its own spread, a group that differs by a hundredth would count as much as one by a half
         reward_weights=[settings.rewards.format, settings.rewards.accuracy, settings.rewards.listener],
-        generation_kwargs={"suppress_tokens": image_tokens(processor)},
-        use_vllm=vllm is not None,
-        **({"vllm_mode": vllm.mode, "vllm_gpu_memory_utilization": vllm.gpu_memory_utilization} if vllm else {}),
+        **_generation(settings, processes, image_tokens(processor)),
         activation_checkpointing=settings.gradient_checkpointing,
         bf16=settings.bf16,
         logging_steps=1,
@@ -104,10 +108,35 @@ def config(settings: Train, *, seed: int, output: Path, processor: Any) -> GRPOC
         report_to=[],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,  # there are none, and looking for them costs a pass over the graph
         disable_tqdm=True,
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
     )
+
+
+def _generation(settings: Train, processes: int, suppressed: list[int]) -> dict[str, Any]:
+    """TRL's options of who generates; `suppressed` tokens are never sampled."""
+    vllm = settings.vllm
+    if vllm is None:
+        return {"use_vllm": False, "generation_kwargs": {"suppress_tokens": suppressed}}
+    never = {
+        "use_vllm": True,
+        "vllm_mode": vllm.mode,
+        "generation_kwargs": {"logit_bias": dict.fromkeys(suppressed, -100.0)},
+    }
+    if isinstance(vllm, VllmServer):
+        return never | {"vllm_server_base_url": vllm.base_url, "vllm_server_timeout": vllm.timeout}
+    if processes % vllm.tensor_parallel_size:
+        raise SuasionError(
+            f"train.vllm.tensor_parallel_size = {vllm.tensor_parallel_size} does not divide {processes} processes",
+            where="params.yaml: train.vllm.tensor_parallel_size",
+            do="choose a divisor of train.launch.processes",
+        )
+    return never | {
+        "vllm_gpu_memory_utilization": vllm.gpu_memory_utilization,
+        "vllm_tensor_parallel_size": vllm.tensor_parallel_size,
+    }
 
 
 def train_grpo(
@@ -123,7 +152,8 @@ def train_grpo(
 ) -> list[dict[str, float]]:
     """Train `model` in place with the reward of Eq. 3 (arXiv 2506.22832); returns the trainer's log.
 
-    A run that was killed goes on from its last complete checkpoint in `checkpoints`.
+    A run that was killed goes on from its last complete checkpoint in `checkpoints`. Where processes hold parts of the model,
+    `model` is of no use afterwards, and what was trained is in `checkpoints / WHOLE` (see `suasion.training.checkpoints`).
     """
     # TRL pads prompts on the left, but takes the processor's own side for the marks of which tokens are images. With
     # the other side, positions are wrong in every row that is padded, and the training forward sees other images.
@@ -140,7 +170,9 @@ def train_grpo(
     )
     quiet(trainer)
     trainer.train(resume_from_checkpoint=announce_resume(checkpoints, label))
-    if settings.lora is not None:
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        gather(trainer, checkpoints / WHOLE)
+    elif settings.lora is not None:
         trainer.model.merge_and_unload()
     history: list[dict[str, float]] = trainer.state.log_history
     return history

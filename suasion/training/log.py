@@ -15,13 +15,15 @@ from suasion.progress import progress
 
 
 class ShowProgress(TrainerCallback):
-    """A progress bar over the optimisation steps that are left."""
+    """A progress bar over the optimisation steps that are left, shown by the first process."""
 
     def __init__(self, label: str) -> None:
         self.label = label
         self._bar: Iterator[int] = iter(())
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         left = state.max_steps - state.global_step
         self._bar = iter(progress(range(left), total=left, label=self.label))
         next(self._bar, None)

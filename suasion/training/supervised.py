@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from suasion.params import Supervised
-from suasion.training.checkpoints import MarkComplete, ResumesWeights, last_complete
+from suasion.training.checkpoints import MarkComplete, ResumesWeights, is_first, last_complete
 from suasion.training.log import ShowProgress
 from suasion.training.muon import MuonWithAdamW
 from suasion.vlm.inputs import render, training_inputs
@@ -107,7 +107,8 @@ def announce_resume(checkpoints: Path, label: str) -> str | None:
     found = last_complete(checkpoints)
     if found is None:
         return None
-    print(f"{label}: resuming from {found.name}", flush=True)
+    if is_first():
+        print(f"{label}: resuming from {found.name}", flush=True)
     return str(found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from suasion.errors import SuasionError
 
@@ -38,6 +38,17 @@ def load_model(folder: Path | str, *, bf16: bool = False) -> Any:
             f"the model does not load: {error}", where=str(folder), do="fetch or train it again"
         ) from error
     return model.eval()
+
+
+def outline(folder: Path | str) -> Any:
+    """The model in `folder` without its weights: shapes alone, on the device `meta`, and no memory.
+
+    Raises:
+        SuasionError: no such folder.
+    """
+    config = AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
 
 
 def load_processor(folder: Path | str) -> Any:

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
-from suasion.params import ROOT, RewardWeights, Train, load_params
+from suasion.params import ROOT, Launch, RewardWeights, Train, VllmColocate, VllmServer, load_params
 from suasion.training import grpo
 from suasion.training.rows import Row
 from suasion.vlm.inputs import image_tokens
@@ -49,6 +49,7 @@ def settings(**changes: Any) -> Train:
         "gradient_checkpointing": False,
         "grouped": True,
         "vllm": None,
+        "launch": None,
         "sft_baseline": False,
     }
     return Train(**(values | changes))
@@ -160,6 +161,39 @@ def test_a_micro_batch_that_does_not_divide_is_an_error(tmp_path: Path, processo
         grpo.config(settings(micro_batch=3), seed=0, output=tmp_path, processor=processor)
 
 
+def test_processes_take_whole_groups_and_share_the_batch(tmp_path: Path, processor: Any) -> None:
+    def built(**changes: Any) -> Any:
+        values = {"prompts_per_step": 16, "generations": 8, "micro_batch": 8} | changes
+        return grpo.config(settings(**values), seed=0, output=tmp_path, processor=processor)
+
+    assert built().gradient_accumulation_steps == 16
+    eight = Launch(processes=8, config="ddp.yaml")
+    assert built(launch=eight).gradient_accumulation_steps == 2
+    with pytest.raises(SuasionError, match="train.prompts_per_step = 12 is no multiple of 8 processes"):
+        built(launch=eight, prompts_per_step=12)
+    with pytest.raises(SuasionError, match="train.micro_batch = 32 does not divide 16 completions"):
+        built(launch=eight, micro_batch=32)
+
+
+def test_vllm_generates_beside_training_or_on_a_server(tmp_path: Path, processor: Any) -> None:
+    def built(vllm: Any, **changes: Any) -> Any:
+        return grpo.config(settings(vllm=vllm, **changes), seed=0, output=tmp_path, processor=processor)
+
+    server = built(VllmServer(mode="server", base_url="http://rollouts:8000", timeout=600.0))
+    assert server.use_vllm
+    assert (server.vllm_mode, server.vllm_server_base_url) == ("server", "http://rollouts:8000")
+    assert server.vllm_server_timeout == 600.0
+    beside = VllmColocate(mode="colocate", gpu_memory_utilization=0.3, tensor_parallel_size=2)
+    two = Launch(processes=2, config="ddp.yaml")
+    colocate = built(beside, launch=two, micro_batch=2)
+    assert (colocate.vllm_mode, colocate.vllm_gpu_memory_utilization) == ("colocate", 0.3)
+    assert colocate.vllm_tensor_parallel_size == 2
+    # vLLM knows no suppress_tokens.
+    assert colocate.generation_kwargs == {"logit_bias": dict.fromkeys(image_tokens(processor), -100.0)}
+    with pytest.raises(SuasionError, match="train.vllm.tensor_parallel_size = 2 does not divide 1 processes"):
+        built(beside)
+
+
 def test_both_images_of_every_row_reach_the_model(
     tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
 ) -> None:
@@ -210,7 +244,7 @@ def test_the_production_profile_takes_a_step_at_small_size(
     before = load_model(tmp_path / "start", bf16=True)
     model = load_model(tmp_path / "start", bf16=True).train()
     listener = LocalListener(tiny_model(1), processor, batch_size=8)
-    one_step = profile.model_copy(update=small | {"vllm": None, "learning_rate": 0.1})
+    one_step = profile.model_copy(update=small | {"vllm": None, "launch": None, "learning_rate": 0.1})
     grpo.train_grpo(model, processor, rows, listener, one_step, checkpoints=tmp_path / "run", seed=3, label="test")
     save(model, processor, tmp_path / "trained")
     trained = load_model(tmp_path / "trained", bf16=True)

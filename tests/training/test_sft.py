@@ -12,7 +12,7 @@ from suasion.vlm.chat import format_completion
 from suasion.vlm.cost import Cost
 from suasion.world.scenes import draw, encode, parse_scene
 
-COST = Cost(matrices=1000, attention=10, vision_matrices=100, vision_attention=1)
+COST = Cost(1000, 10, vision_matrices=100, vision_attention=1, vision_windowed=2, window=16)
 SIZE = {"prompt": 60.0, "reply": 40.0, "patches": 128.0}
 
 
