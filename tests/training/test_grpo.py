@@ -194,8 +194,9 @@ def test_vllm_generates_beside_training_or_on_a_server(tmp_path: Path, processor
         built(beside)
 
 
+@pytest.mark.parametrize(("grouped", "images"), [(False, 2 * 4), (True, 2 * 2)])
 def test_both_images_of_every_row_reach_the_model(
-    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any], grouped: bool, images: int
 ) -> None:
     """Multi-image prompts need TRL's `images` column: count the images that go through the vision tower."""
     model = tiny_model(0).train()
@@ -204,15 +205,15 @@ def test_both_images_of_every_row_reach_the_model(
         lambda module, args, kwargs: counts.append(len(kwargs.get("grid_thw", args[-1]))), with_kwargs=True
     )
     listener = LocalListener(tiny_model(1), processor, batch_size=8)
-    grpo.train_grpo(
-        model, processor, rows, listener, settings(steps=1, kl=0.0), checkpoints=tmp_path, seed=3, label="test"
-    )
+    changes = settings(steps=1, kl=0.0, grouped=grouped)
+    grpo.train_grpo(model, processor, rows, listener, changes, checkpoints=tmp_path, seed=3, label="test")
     assert counts
-    assert set(counts) == {2 * 4}
+    assert set(counts) == {images}
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 def test_image_tokens_are_marked_where_they_are(
-    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any]
+    tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[..., Any], grouped: bool
 ) -> None:
     """Prompts of unequal length, and a processor that pads on the right, as Qwen2.5-VL's own does."""
     save(tiny_model(0), processor, tmp_path / "start")
@@ -221,15 +222,16 @@ def test_image_tokens_are_marked_where_they_are(
     model = load_model(tmp_path / "start").train()
     padded: list[bool] = []
 
-    def check(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        marks, tokens = kwargs.get("mm_token_type_ids"), kwargs.get("input_ids")
-        if marks is not None and tokens is not None and marks.shape == tokens.shape:
-            assert torch.equal(marks == 1, tokens == loaded.image_token_id)
-            padded.append(bool((tokens[:, 0] == loaded.tokenizer.pad_token_id).any()))
+    place = model.model.get_rope_index
 
-    model.register_forward_pre_hook(check, with_kwargs=True)
+    def check(input_ids: Any, mm_token_type_ids: Any = None, **rest: Any) -> Any:
+        assert torch.equal(mm_token_type_ids == 1, input_ids == loaded.image_token_id)
+        padded.append(bool((input_ids[:, 0] == loaded.tokenizer.pad_token_id).any()))
+        return place(input_ids, mm_token_type_ids=mm_token_type_ids, **rest)
+
+    model.model.get_rope_index = check
     listener = LocalListener(tiny_model(1), processor, batch_size=8)
-    changes = settings(steps=2, kl=0.0, prompts_per_step=4, micro_batch=8)
+    changes = settings(steps=2, kl=0.0, prompts_per_step=4, micro_batch=8, grouped=grouped)
     grpo.train_grpo(model, loaded, rows, listener, changes, checkpoints=tmp_path / "run", seed=3, label="test")
     assert any(padded), "the rows must have unequal lengths for this test to mean anything"
 
