@@ -152,7 +152,7 @@ def remember(model: Any, **inputs: Any) -> Memory:
 def generating_groups(model: Any, group: int) -> Iterator[None]:
     """Within, `model.generate` of B prompts gives B x `group` rows, `group` next to each other, each prompt computed once."""
     inner = core(model)
-    generate = inner.generate
+    generate, own = inner.generate, "generate" in vars(inner)
 
     def of_groups(**inputs: Any) -> torch.Tensor:
         of_prompts = {name: inputs.pop(name) for name in [*inputs] if name in PROMPT_INPUTS}
@@ -173,6 +173,8 @@ def generating_groups(model: Any, group: int) -> Iterator[None]:
         yield
     finally:
         del inner.generate
+        if own:
+            inner.generate = generate
 
 
 def _attend(
