@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,15 +23,20 @@ UNITS = 10
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def head() -> Iterator[Any]:
     """The head of a cluster that misses a machine after three seconds; usual are fifteen."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": soon})
-    yield cluster
-    cluster.shutdown()
+    with (
+        tempfile.TemporaryDirectory(prefix="cluster-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": soon})
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture
@@ -191,7 +197,7 @@ def test_a_unit_that_kills_its_workers_is_given_up(cluster: Any, notes: Path) ->
 def test_without_an_address_this_machine_is_a_cluster_that_leaves_nothing(tmp_path: Path, notes: Path) -> None:
     """Twice in one process, as evaluation has several models."""
     code = (
-        "import functools, pathlib, tempfile\n"
+        "import functools, pathlib\n"
         "from suasion.engine import run\n"
         "from tests.test_engine import Fails\n"
         "fails = functools.partial(Fails, pathlib.Path('notes').absolute())\n"
