@@ -234,7 +234,12 @@ class Listener(Supervised):
     no_explanation_share: Share
 
 
+Engine = Literal["local", "ray"]
+"""Where scoring runs: in the stage's process, or on all devices of a Ray cluster (`suasion/engine.py`)."""
+
+
 class Prescore(Section):
+    engine: Engine
     batch_size: Positive
 
 
@@ -292,6 +297,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
+    engine: Engine
     batch_size: Positive
     resamples: Positive
     max_pairs: Positive  # per split, the first by hash

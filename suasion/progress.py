@@ -29,8 +29,10 @@ def _bar(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
 
 
 def _lines(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
-    started = shown = time.monotonic()
+    started = shown = 0.0
     for done, item in enumerate(items, start=1):
+        if done == 1:  # before it models were loaded, or machines started, which says nothing of the time that is left
+            started = shown = time.monotonic()
         yield item
         now = time.monotonic()
         if now - shown >= EVERY and total is None:

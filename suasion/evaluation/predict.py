@@ -1,5 +1,6 @@
 """What a reasoner says of every pair in both orders of presentation, and what the listener makes of it."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from suasion.engine import device, run
 from suasion.listener.local import Hearing, LocalListener, answer_slot
 from suasion.params import Params
 from suasion.progress import progress
@@ -22,26 +24,39 @@ def predict(
     model_folder: Path, listener_folder: Path, samples: Sequence[Sample], *, name: str, params: Params
 ) -> pl.DataFrame:
     """Two rows of `PREDICTION` (orders `ab` and `ba`) for every sample, decided pairs before ties; greedy completions."""
-    model, processor = load_model(model_folder, bf16=params.train.bf16), load_processor(model_folder)
-    size = params.evaluate.batch_size
-    listener = LocalListener(
-        load_model(listener_folder, bf16=params.train.bf16), load_processor(listener_folder), batch_size=size
-    )
     # Ties come last: padding depends on who shares a batch, and ties should not touch what is said of decided pairs.
     in_turn = sorted(samples, key=lambda sample: bool(sample.pair["label"] == "tie"))
     asked = [(sample, order) for sample in in_turn for order in ("ab", "ba")]
-    _, choices = answer_slot(processor)
-    starts = range(0, len(asked), size)
-    rows: list[dict[str, Any]] = []
-    for start in progress(starts, total=len(starts), label=f"evaluating {name}"):
-        batch = asked[start : start + size]
+    size = params.evaluate.batch_size
+    batches = [asked[start : start + size] for start in range(0, len(asked), size)]
+    ask = functools.partial(_Exam, model_folder, listener_folder, name=name, params=params)
+    rows = run(ask, batches, engine=params.evaluate.engine, threads=params.threads)
+    return pl.DataFrame(list(progress(rows, total=len(asked), label=f"evaluating {name}")), schema=PREDICTION)
+
+
+class _Exam:
+    """Asks a reasoner one batch of questions, and has the listener hear what it says; a batch is a unit of work."""
+
+    def __init__(self, model_folder: Path, listener_folder: Path, *, name: str, params: Params) -> None:
+        bf16, self.size = params.train.bf16, params.evaluate.batch_size
+        self.name, self.max_new_tokens = name, params.train.max_completion_tokens
+        self.model, self.processor = load_model(model_folder, bf16=bf16).to(device()), load_processor(model_folder)
+        ear = load_model(listener_folder, bf16=bf16).to(device())
+        self.listener = LocalListener(ear, load_processor(listener_folder), batch_size=self.size)
+        _, self.choices = answer_slot(self.processor)
+
+    def __call__(self, batch: Sequence[tuple[Sample, str]]) -> list[dict[str, Any]]:
         images = [_in_order(sample, order) for sample, order in batch]
         requests = [Request(sample.pair["prompt"], *shown) for (sample, _), shown in zip(batch, images, strict=True)]
         said = complete_with_answers(
-            model, processor, requests, choices, max_new_tokens=params.train.max_completion_tokens, batch_size=size
+            self.model,
+            self.processor,
+            requests,
+            self.choices,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=self.size,
         )
-        rows += _judge(batch, requests, said, listener, name)
-    return pl.DataFrame(rows, schema=PREDICTION)
+        return _judge(batch, requests, said, self.listener, self.name)
 
 
 def _in_order(sample: Sample, order: str) -> tuple[Any, Any]:

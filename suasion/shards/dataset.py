@@ -7,6 +7,7 @@ process; publishing by rename, as the writer and DVC do, does not do that), and 
 with worker processes, whose state only torchdata's `StatefulDataLoader` knows.
 """
 
+import copy
 import hashlib
 import os
 from collections import Counter
@@ -95,6 +96,14 @@ class ShardDataset(IterableDataset[Sample]):
     def __len__(self) -> int:
         """Samples of this rank."""
         return len(self._share.of(sum(shard.samples for shard in self.shards)))
+
+    def only(self, name: str) -> "ShardDataset":
+        """The samples of the shard `name` alone; what was verified here is not verified again there."""
+        one = copy.copy(self)
+        one.shards = [shard for shard in self.shards if shard.name == name]
+        one._data = hashlib.sha256(f"{self._data}/{name}".encode()).hexdigest()
+        one.set_epoch(self.epoch)
+        return one
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle the next pass as that of `epoch`, and begin it at its beginning."""

@@ -55,6 +55,15 @@ def test_several_splits_come_one_after_the_other(shards: Path) -> None:
     assert [*ShardDataset(shards, "ood")] == []
 
 
+def test_shards_one_by_one_are_the_whole(forty: Path) -> None:
+    data = ShardDataset(forty, "train")
+    parts = [data.only(shard.name) for shard in data.shards]
+    assert [len(part) for part in parts] == [3] * 13 + [1]
+    assert ids(sample for part in parts for sample in part) == ids(data)
+    with pytest.raises(SuasionError, match="another shards"):
+        data.load_state_dict(parts[0].state_dict())
+
+
 def test_a_pass_can_be_left_and_begun_again(shards: Path) -> None:
     data = ShardDataset(shards, "train")
     assert ids(sample for sample, _ in zip(data, range(2), strict=False)) == ["pair-0000", "pair-0001"]
