@@ -3,8 +3,8 @@
 Votes hold no explanations, so the reply to learn is the warm start's own explanation (greedy) with the voted answer.
 That is the stronger of the two obvious ways; answers without explanations are the other. GRPO's compute is counted with the
 prompt repeated for every completion, as TRL's own trainer executes it: our grouped one takes less, so the baseline has the
-advantage. Given up: a learning rate
-search of its own; it takes GRPO's schedule length from the compute and the learning rate from the warm start.
+advantage. Given up: a learning rate search of its own; it takes GRPO's schedule length from the compute and the learning
+rate from the warm start.
 """
 
 from collections.abc import Sequence
