@@ -11,14 +11,15 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from suasion.errors import SuasionError
 from suasion.params import ROOT, Launch
-from suasion.stage import PARENT
+from suasion.stage import PARENT, die_with_parent
 
 CONFIGS = ROOT / "configs"
-_REPORT = "TORCHELASTIC_ERROR_FILE"
 
 
 def launch(settings: Launch, module: str, *arguments: str) -> None:
@@ -48,11 +49,25 @@ def launch(settings: Launch, module: str, *arguments: str) -> None:
         del os.environ[PARENT]
 
 
-def report(error: SuasionError) -> None:
-    """Leave `error` where the stage finds it, in a process that `launch` has started, and end with exit code 1."""
+def as_process(work: Callable[[], None]) -> None:
+    """Do `work` in a process that `launch` has started: it ends with its stage, and its `SuasionError` is the stage's."""
+    die_with_parent()
+    warnings.simplefilter("ignore", FutureWarning)  # as in the stage
+    try:
+        work()
+    except SuasionError as error:
+        _report(error)
+    from torch import distributed
+
+    if distributed.is_initialized():  # left to the end of the process, its threads may abort what is done already
+        distributed.destroy_process_group()
+
+
+def _report(error: SuasionError) -> NoReturn:
+    """Leave `error` where the agent finds it."""
     said = {"what": error.what, "where": error.where, "do": error.do}
     message = {"message": json.dumps(said), "extraInfo": {"timestamp": str(int(time.time()))}}
-    with open(os.environ[_REPORT], "w") as file:
+    with open(os.environ["TORCHELASTIC_ERROR_FILE"], "w") as file:
         json.dump({"message": message}, file)
     sys.exit(1)
 

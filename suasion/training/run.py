@@ -5,7 +5,6 @@ GRPO runs in the stage's process, or as several (`train.launch`): then this modu
 
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from suasion.listener.local import LocalListener
 from suasion.params import Params, Supervised, load_params
 from suasion.records import PRESCORE, read
 from suasion.shards import ShardDataset
-from suasion.stage import checkpoint_folder, die_with_parent
+from suasion.stage import checkpoint_folder
 from suasion.training.checkpoints import WHOLE, is_first, load_gathered, wait_for_all
 from suasion.training.grpo import LOG_COLUMNS, train_grpo
-from suasion.training.launch import launch, report
+from suasion.training.launch import as_process, launch
 from suasion.training.log import write_log
 from suasion.training.rows import Row, make_rows
 from suasion.training.sft import Shuffled, grpo_flops, sft_flops, voted_lessons
@@ -156,15 +155,5 @@ def _key(params: Params) -> list[Any]:
     return [params.seed, params.threads, params.train.model_dump(mode="json")]
 
 
-def main() -> None:
-    """One of the processes that `run` has launched; its argument is the folder to write to."""
-    die_with_parent()
-    warnings.simplefilter("ignore", FutureWarning)  # as in the stage
-    try:
-        train(load_params(), Path(sys.argv[1]))
-    except SuasionError as error:
-        report(error)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # one of the processes that `run` has launched; its argument is the folder to write to
+    as_process(lambda: train(load_params(), Path(sys.argv[1])))

@@ -17,10 +17,9 @@ import torch
 from suasion.errors import SuasionError
 from suasion.listener.local import LocalListener
 from suasion.params import Train
-from suasion.stage import die_with_parent
 from suasion.training import grpo
 from suasion.training.checkpoints import WHOLE, is_first
-from suasion.training.launch import report
+from suasion.training.launch import as_process
 from suasion.vlm.load import load_model, load_processor, save
 
 
@@ -73,8 +72,4 @@ def train(folder: Path, run: str) -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent()
-    try:
-        train(Path(sys.argv[1]), sys.argv[2])
-    except SuasionError as error:
-        report(error)
+    as_process(lambda: train(Path(sys.argv[1]), sys.argv[2]))

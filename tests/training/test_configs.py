@@ -1,4 +1,4 @@
-"""`configs/`: built by the launcher and by the trainer's own options without a GPU. To train by them takes several."""
+"""`configs/`: built by the launcher and the trainer's own options without a GPU. test_launch.py trains by FSDP2."""
 
 import json
 from pathlib import Path

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from suasion.errors import SuasionError
-from suasion.params import Launch
+from suasion.params import Launch, Lora
+from suasion.training.checkpoints import MARKER, WHOLE, load_gathered
 from suasion.training.launch import launch
 from suasion.training.rows import Row
 from suasion.vlm.load import load_model, save
@@ -26,8 +27,15 @@ def start(tmp_path: Path, rows: list[Row], processor: Any, tiny_model: Callable[
     def run(name: str, **changes: Any) -> tuple[Any, list[dict[str, float]]]:
         values = settings(**({"launch": TWO} | changes)).model_dump()
         (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps((rows, values)))
-        launch(changes.get("launch", TWO), "tests.training.replayed", str(tmp_path), name)
-        return load_model(tmp_path / name), pickle.loads((tmp_path / name / "history.pickle").read_bytes())
+        processes = changes.get("launch", TWO)
+        module = "replayed" if processes.config == "ddp.yaml" else "sharded"
+        launch(processes, f"tests.training.{module}", str(tmp_path), name)
+        whole, bf16 = tmp_path / f"{name}.checkpoints" / WHOLE, changes.get("bf16", False)
+        if whole.is_dir():
+            model = load_gathered(whole, load_model(tmp_path / "start", bf16=bf16))
+        else:
+            model = load_model(tmp_path / name, bf16=bf16)
+        return model, pickle.loads((tmp_path / name / "history.pickle").read_bytes())
 
     return run
 
@@ -68,6 +76,35 @@ def test_a_process_that_ends_is_one_error_and_the_run_goes_on_from_what_all_have
     assert capfd.readouterr().out.count("resuming from checkpoint-2") == 1, "the first process says it"
     for weight, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(weight, other)
+
+
+ADAPTERS = Lora(rank=4, alpha=8, target=".*language_model.*(q_proj|up_proj)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, ADAPTERS], ids=["whole", "adapters"])
+def test_parts_of_the_model_train_as_the_whole(
+    start: Callable[..., Any], tiny_model: Callable[..., Any], tmp_path: Path, lora: Lora | None
+) -> None:
+    """The production profile's FSDP2, killed and run again, against one process."""
+    same = {"micro_batch": 2, "kl": 0.0, "lora": lora}
+    parts = Launch(processes=2, config="fsdp2-8xh100.yaml")
+    one, _ = start("one", launch=Launch(processes=1, config="ddp.yaml"), **same)
+    with pytest.raises(SuasionError, match="process 1 ended with exit code 9"):
+        start("killed", launch=parts, **same)
+    assert (tmp_path / "killed.checkpoints" / "checkpoint-2" / MARKER).is_file()
+    two, _ = start("killed", launch=parts, **same)
+    assert distance(one, two) < 1e-4 * distance(one, tiny_model(0))
+
+
+@pytest.mark.slow
+def test_the_production_profiles_precision_and_checkpointing_go_with_parts(start: Callable[..., Any]) -> None:
+    """bf16 weights, adapters in float32, gradient checkpointing: it trains, and what is put together is bf16."""
+    parts = Launch(processes=2, config="fsdp2-8xh100.yaml")
+    same = {"micro_batch": 2, "kl": 0.0, "lora": ADAPTERS, "bf16": True, "gradient_checkpointing": True}
+    two, log = start("two", launch=parts, **same)
+    assert {weight.dtype for weight in two.parameters()} == {torch.bfloat16}
+    assert all(row["grad_norm"] > 0 for row in log[:-1])
 
 
 def test_what_a_process_reports_is_the_error_of_the_run(
