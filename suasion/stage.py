@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -44,6 +45,12 @@ _QUIET = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def quiet_libraries() -> None:
+    """Keep from the screen what libraries tell each other, and not the user."""
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno > logging.WARNING)  # that there is no GPU
+
+
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[Params]:
     """Run a stage's body: header and duration are printed, a `SuasionError` ends the process with its message.
@@ -56,7 +63,7 @@ def stage(name: str) -> Iterator[Params]:
         params = load_params()
         os.environ.update(dict.fromkeys(_THREADS, str(params.threads)))
         os.environ.update({key: os.environ.get(key, value) for key, value in _QUIET.items()})
-        warnings.simplefilter("ignore", FutureWarning)  # what libraries tell each other, not the user
+        quiet_libraries()
         require_disk(Path("data"), MIN_FREE)
         with _locked(name), _full_disk_explained():
             print(f"[{name}] started", flush=True)

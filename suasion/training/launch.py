@@ -11,13 +11,12 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from suasion.errors import SuasionError
 from suasion.params import ROOT, Launch
-from suasion.stage import PARENT, die_with_parent
+from suasion.stage import PARENT, die_with_parent, quiet_libraries
 
 CONFIGS = ROOT / "configs"
 
@@ -52,7 +51,7 @@ def launch(settings: Launch, module: str, *arguments: str) -> None:
 def as_process(work: Callable[[], None]) -> None:
     """Do `work` in a process that `launch` has started: it ends with its stage, and its `SuasionError` is the stage's."""
     die_with_parent()
-    warnings.simplefilter("ignore", FutureWarning)  # as in the stage
+    quiet_libraries()
     try:
         work()
     except SuasionError as error:
