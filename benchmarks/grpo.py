@@ -316,13 +316,13 @@ def table() -> list[dict[str, float]]:
     return found
 
 
-def predicted(model: Any, inputs: dict[str, Any], group: int) -> float:
+def predicted(model: Any, inputs: dict[str, Any], group: int, completion: int = COMPLETION) -> float:
     from suasion.vlm.cost import cost_of
 
     cost, prompt = cost_of(model), inputs["prompt_ids"].shape[1]
     images = sum(cost.image(count) for count in inputs["image_grid_thw"][:2].prod(dim=1).tolist())
-    shared = images + cost.tokens(prompt) + group * cost.tokens(COMPLETION, prompt)
-    return group * (images + cost.tokens(prompt + COMPLETION)) / shared
+    shared = images + cost.tokens(prompt) + group * cost.tokens(completion, prompt)
+    return group * (images + cost.tokens(prompt + completion)) / shared
 
 
 def draw(rows: list[dict[str, float]], path: Path) -> None:

@@ -82,7 +82,7 @@ def measure(rounds: int) -> dict[str, Any]:
     processor = processor_for(side)
     large = model_of(processor)
     pair = (noise(side, 0), noise(side, 1))
-    group = [Hearing("two red stars, not blue ones", *pair, words(processor, EXPLANATION, n)) for n in range(GROUP)]
+    group = [Hearing("two red stars, not blue ones", *pair, words(EXPLANATION, n)) for n in range(GROUP)]
     few = [Hearing("two red stars", noise(side, 2 * n), noise(side, 2 * n + 1), None) for n in range(4)]
     small_processor = processor_for(64)
     small = model_of(small_processor, SMALL)

@@ -47,8 +47,8 @@ def noise(side: int, seed: int) -> Image.Image:
     return Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8))
 
 
-def words(processor: Any, count: int, seed: int) -> str:
-    """Text of about `count` tokens of letters."""
+def words(count: int, seed: int) -> str:
+    """Text of `count` words, a token each or a few."""
     rng = np.random.default_rng(seed)
     drawn = rng.choice(["red", "blue", "circle", "square", "top", "left", "image", "shows", "star", "two"], count)
     return " ".join(drawn)
