@@ -143,9 +143,16 @@ class Memory(NamedTuple):
 @torch.no_grad()
 def remember(model: Any, **inputs: Any) -> Memory:
     """What a `model` that shares prefixes computes for B prompts: ids, mask and token types (B, P), and their images."""
-    inner = core(model).model
-    cache = inner(**inputs, past_key_values=DynamicCache(config=inner.language_model.config), use_cache=True)
-    return Memory([(layer.keys, layer.values) for layer in cache.past_key_values.layers], inner.rope_deltas)
+    inner, ids = core(model).model, inputs["input_ids"]
+    positions, deltas = inner.get_rope_index(
+        ids,
+        mm_token_type_ids=inputs.get("mm_token_type_ids", torch.zeros_like(ids)),
+        image_grid_thw=inputs.get("image_grid_thw"),
+        attention_mask=inputs["attention_mask"],
+    )
+    empty = DynamicCache(config=inner.language_model.config)
+    cache = inner(**inputs, position_ids=positions, past_key_values=empty, use_cache=True).past_key_values
+    return Memory([(layer.keys, layer.values) for layer in cache.layers], deltas)
 
 
 @contextlib.contextmanager
@@ -158,7 +165,8 @@ def generating_groups(model: Any, group: int) -> Iterator[None]:
         of_prompts = {name: inputs.pop(name) for name in [*inputs] if name in PROMPT_INPUTS}
         ids, mask = of_prompts["input_ids"], of_prompts["attention_mask"]
         # The last token is left to the first step: it has to give the logits of the first one that is generated.
-        short = {name: of_prompts[name][:, :-1] for name in ("input_ids", "attention_mask", "mm_token_type_ids")}
+        by_token = {"input_ids", "attention_mask", "mm_token_type_ids"} & {*of_prompts}
+        short = {name: of_prompts[name][:, :-1] for name in by_token}
         memory = remember(model, **{**of_prompts, **short})
         inner.model.rope_deltas = memory.deltas.repeat_interleave(group, dim=0)
         rows = {

@@ -194,6 +194,20 @@ def test_groups_that_are_generated_are_those_of_prompts_repeated(model: Any, sam
     assert torch.equal(expected[:, :size], inputs["input_ids"].repeat_interleave(4, dim=0))
 
 
+def test_prompts_without_images_are_generated_from_too(model: Any) -> None:
+    options = GenerationConfig(max_new_tokens=6, do_sample=False, eos_token_id=9, pad_token_id=0)
+    with generating_groups(model, 2):  # leaves what it knows of positions behind
+        model.generate(**prompts([[(3, 3)]], [4], 0), generation_config=options)
+    ids = torch.randint(10, WORDS, (2, 7))
+    ids[0, :4] = 0
+    words = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    twice = {name: rows.repeat_interleave(2, dim=0) for name, rows in words.items()}
+    expected = model.generate(**twice, generation_config=options)
+    with generating_groups(model, 2):
+        found = model.generate(**words, generation_config=options)
+    assert torch.equal(expected, found)
+
+
 def test_gradient_checkpointing_changes_nothing(model: Any) -> None:
     inputs, followers = prompts([[(2, 2)], [(1, 3)]], [3, 6], 2), torch.randint(10, WORDS, (2, 2, 4))
 
