@@ -143,16 +143,17 @@ class Memory(NamedTuple):
 @torch.no_grad()
 def remember(model: Any, **inputs: Any) -> Memory:
     """What a `model` that shares prefixes computes for B prompts: ids, mask and token types (B, P), and their images."""
-    inner, ids = core(model).model, inputs["input_ids"]
-    positions, deltas = inner.get_rope_index(
+    model, ids = core(model), inputs["input_ids"]
+    positions, deltas = model.model.get_rope_index(
         ids,
         mm_token_type_ids=inputs.get("mm_token_type_ids", torch.zeros_like(ids)),
         image_grid_thw=inputs.get("image_grid_thw"),
         attention_mask=inputs["attention_mask"],
     )
-    empty = DynamicCache(config=inner.language_model.config)
-    cache = inner(**inputs, position_ids=positions, past_key_values=empty, use_cache=True).past_key_values
-    return Memory([(layer.keys, layer.values) for layer in cache.layers], deltas)
+    empty = DynamicCache(config=model.config.text_config)
+    # The whole model, of which one token's logits are the least: what wraps it (FSDP) waits for its forward.
+    found = model(**inputs, position_ids=positions, past_key_values=empty, use_cache=True, logits_to_keep=1)
+    return Memory([(layer.keys, layer.values) for layer in found.past_key_values.layers], deltas)
 
 
 @contextlib.contextmanager
