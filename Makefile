@@ -32,11 +32,14 @@ $(STAMP): requirements.lock pyproject.toml
 repro: install ## votes to a released checkpoint: dvc repro (PROFILE=world, avt, qwen2.5-vl-7b)
 	@$(BIN)/python -m stages.repro $(PROFILE)
 
+# A worker that dies fails the run: xdist, told to start another, can wait for ever for the tests that the dead one had left.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+
 test: install ## the tests, without the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-all: install ## every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST)
 
 crash: install ## SIGKILL at random moments, run again, compare: a quarter of an hour (KILLS=100 SEED=0)
 	@$(BIN)/python -m tests.crash.sweep --kills $(or $(KILLS),100) --seed $(or $(SEED),0)

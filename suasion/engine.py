@@ -13,8 +13,9 @@ import pickle
 import secrets
 import socket
 import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ Result = TypeVar("Result")
 
 IN_FLIGHT = 2
 """Units that an actor is given at a time: the next one waits beside it, so that it need not wait for us."""
+
+LEFT_RUNNING = 60
+"""Seconds that a thread of Ray Data has, after the last result or an error, to come to its end."""
 
 RETRIES = 3
 """How often a unit is done again because its actor died; then it is taken for what kills it."""
@@ -67,10 +71,10 @@ def device() -> Any:
 def _on_cluster(build: Callable[[], Any], units: Sequence[Any], threads: int) -> Iterator[Any]:
     if not units:
         return
-    with _cluster(threads) as ray:
+    with _cluster(threads) as ray, contextlib.closing(_rows(ray, build, units, threads)) as rows:
         finished: dict[int, Any] = {}
         following = 0
-        for row in _rows(ray, build, units, threads):
+        for row in rows:
             finished[row["number"]] = pickle.loads(row["results"])
             while following in finished:
                 results = finished.pop(following)
@@ -80,7 +84,9 @@ def _on_cluster(build: Callable[[], Any], units: Sequence[Any], threads: int) ->
                 following += 1
 
 
-def _rows(ray: Any, build: Callable[[], Any], units: Sequence[Any], threads: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    ray: Any, build: Callable[[], Any], units: Sequence[Any], threads: int
+) -> Generator[dict[str, Any], None, None]:
     """What actors return, as it comes. Ray would keep the order, but hold back work while the first unit is done again."""
     count, needs = _actors(ray.nodes(), threads)
     rows = [{"number": number, "unit": pickle.dumps(unit)} for number, unit in enumerate(units)]
@@ -162,9 +168,17 @@ def _cluster(threads: int) -> Iterator[Any]:
             cpus = max(threads, os.cpu_count() or 1)
             ray.init("local", num_cpus=cpus, include_dashboard=False, _temp_dir=folder, **quiet)
         stack.callback(ray.shutdown)
+        stack.callback(_join, former=set(threading.enumerate()))
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield ray
+
+
+def _join(former: set[threading.Thread]) -> None:
+    """Waits for what Ray Data left running: what asks Ray for anything after its shutdown ends the process, without a word."""
+    for thread in set(threading.enumerate()) - former:
+        if thread.name != "Prefetcher":  # waits for ever to be told something, and asks nothing
+            thread.join(LEFT_RUNNING)
 
 
 def _actors(nodes: Sequence[dict[str, Any]], threads: int) -> tuple[int, dict[str, int]]:

@@ -177,11 +177,13 @@ def test_evaluation_loses_nothing_when_a_machine_is_killed(
 
 
 def test_an_error_of_ours_is_raised_once_and_as_it_is(cluster: Any, notes: Path) -> None:
-    found = []
+    found, former = [], set(threading.enumerate())
     with pytest.raises(SuasionError) as caught:
         for unit in run(functools.partial(Fails, notes), [0, 1, 2, "bad", 3, 4], engine="ray", threads=1):
             found.append(unit)
     assert found == [0, 1, 2]
+    left = {thread.name for thread in set(threading.enumerate()) - former}
+    assert left <= {"Prefetcher"}, "a thread that asks Ray for something after its end would end this process too"
     assert (caught.value.what, caught.value.where, caught.value.do) == ("a bad unit", "here", "mend it")
     assert len(list(notes.glob("bad-*"))) == 1
 
