@@ -9,8 +9,8 @@ take turns; figures are medians of rounds, none left out.
 - *train*: loss and backward of one group, as `GRPOTrainer.compute_loss` is called in training.
 - *FLOPs*: of that, counted by torch with attention that is written out (MATH), against what is necessary by the formula of
   `suasion.vlm.cost`: three times a forward over the prompt and over the completions behind it, images once.
-- *memory*: the most that a process of its own holds (VmHWM) over one such group, weights and libraries included; beside it
-  what of that comes on top of what it held before.
+- *memory*: the most that a process of its own holds (VmHWM) over one such group, with libraries and the weights of policy and
+  reference, without a listener; beside it what of that comes on top of what it held before.
 - *rollout*: from prompts to completions by transformers' `generate`, ending only at 256 tokens.
 - *step*: one whole step of `train()`: rollout, the reference's forward, the listener's reward of the size of the policy,
   loss, backward, AdamW. TRL's side has the listener that is obvious: every explanation with its prompt and images, eight to
@@ -108,7 +108,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def trainers(prompt: int, completion: int, group: int, kinds: tuple[str, ...] = KINDS) -> Any:
+def trainers(prompt: int, completion: int, group: int, kinds: tuple[str, ...] = KINDS, listener: bool = True) -> Any:
     """TRL's trainer and ours, with models of the same weights, and the processor of both."""
     from trl import GRPOTrainer
 
@@ -119,7 +119,7 @@ def trainers(prompt: int, completion: int, group: int, kinds: tuple[str, ...] = 
     processor = processor_for(sides_for(prompt))
     with tempfile.TemporaryDirectory(prefix="suasion-grpo-") as name:
         save(model_of(processor), processor, Path(name) / "start")
-        listener_model = model_of(processor)
+        listener_model = model_of(processor) if listener else None
         made = {}
         for kind in kinds:
             trainer_class = {"stock": GRPOTrainer, "grouped": GroupedGRPOTrainer}[kind]
@@ -166,15 +166,16 @@ def trainer_of(
         learning_rate=1e-5,
         beta=0.05,
         bf16=False,
+        gradient_checkpointing=False,  # on by default; it costs both a forward more, a third of all
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=True,
     )
-    heard = Heard(listener_model, processor, shared=kind.__name__.startswith("Grouped"))
+    reward = Heard(listener_model, processor, shared=kind.__name__.startswith("Grouped")) if listener_model else unheard
     return kind(
-        model=model, reward_funcs=[heard], args=config, train_dataset=to_dataset(rows), processing_class=processor
+        model=model, reward_funcs=[reward], args=config, train_dataset=to_dataset(rows), processing_class=processor
     )
 
 
@@ -198,6 +199,10 @@ class Heard:
         hearings = [Hearing(*row) for row in zip(question, *zip(*images, strict=True), told, strict=True)]
         self.listener.kept.clear()  # every step of training shows other images
         return [float(score) for score in self.listener.score(hearings).mean(axis=1)]
+
+
+def unheard(completions: list[Any], **_: Any) -> list[float]:
+    raise AssertionError("no reward is asked for")
 
 
 def a_group(trainer: Any, processor: Any, completion: int, group: int) -> dict[str, Any]:
@@ -272,7 +277,7 @@ def necessary(model: Any, inputs: dict[str, Any], completion: int, group: int) -
 
 def peak(kind: str) -> dict[str, int]:
     """Bytes that this process held at most over one group, and how much of it came on top."""
-    with trainers(PROMPT, COMPLETION, GROUP, (kind,)) as (found, processor):
+    with trainers(PROMPT, COMPLETION, GROUP, (kind,), listener=False) as (found, processor):
         inputs = a_group(found[kind], processor, COMPLETION, GROUP)
         before = held("VmRSS")
         train_once(found[kind], inputs)
