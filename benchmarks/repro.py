@@ -32,6 +32,8 @@ BUDGET = {
     "prescore": 50,
     "train": 720,
     "evaluate": 190,
+    "measure": 10,
+    "report": 15,
     "release": 20,
 }
 """Seconds that each stage may take on two cores; half an hour in all (docs/architecture.md)."""

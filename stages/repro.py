@@ -25,7 +25,7 @@ def main() -> None:
     if pinned := pin_if_votes_changed():
         print(f"other votes than in the last run: {pinned} prompts and images are pinned to their splits in {LOCK}")
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    print(f"profile {params.profile}: votes to a released checkpoint, in 12 stages", flush=True)
+    print(f"profile {params.profile}: votes to a released checkpoint, in 14 stages", flush=True)
     code = subprocess.run([sys.executable, "-m", "dvc", "repro"], env=environment, check=False).returncode
     if code != 0:
         print("\nThe outputs of the last whole run come back with: dvc checkout", file=sys.stderr)

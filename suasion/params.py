@@ -299,9 +299,15 @@ class Train(Section):
 class Evaluate(Section):
     engine: Engine
     batch_size: Positive
-    resamples: Positive
     max_pairs: Positive  # per split, the first by hash
-    gallery: Steps  # examples in the report
+
+
+class Measure(Section):
+    resamples: Positive  # of a bootstrap
+
+
+class Report(Section):
+    gallery: Steps  # examples
 
 
 class Release(Section):
@@ -323,6 +329,8 @@ class Params(Section):
     prescore: Prescore
     train: Train
     evaluate: Evaluate
+    measure: Measure
+    report: Report
     release: Release
 
 

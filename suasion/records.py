@@ -11,6 +11,7 @@ from suasion.errors import SuasionError
 
 CHOICES = ("a", "b", "tie", "both_bad")
 SPLITS = ("train", "val", "test", "ood")
+EVALUATED = ("val", "test", "ood")  # splits
 LABELS = ("a", "b", "tie")
 
 VOTE = pl.Schema(

@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from suasion.records import SPLITS
+from suasion.records import EVALUATED
 
-EVALUATED = ("val", "test", "ood")
 MEASURES = ("accuracy", "contradiction", "fidelity", "parsed", "flip")
 Estimate = dict[str, float | int | None]
-
-assert set(EVALUATED) < set(SPLITS)
 
 
 def measure(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from suasion.evaluation.metrics import EVALUATED
 from suasion.evaluation.pages import render
 from suasion.evaluation.plots import line_plot
 from suasion.evaluation.votes_page import ledgers, summaries, votes_page
 from suasion.params import Params
+from suasion.records import EVALUATED
 from suasion.shards.sample import Sample
 
 NAMES = {"warmstart": "Warm start", "released": "Released", "sft": "SFT, same compute"}
@@ -60,7 +60,7 @@ def build_report(
 
     Beside it, in `example/`, are `a.jpg`, `b.jpg` and `prompt.txt` of one test pair, for a first try of the release.
     """
-    examples = gallery(predictions, samples, params.evaluate.gallery)
+    examples = gallery(predictions, samples, params.report.gallery)
     models = {name: NAMES[name] for name in NAMES if name in metrics}
     filtered, ingested = summaries()
     page = render(

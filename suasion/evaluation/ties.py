@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from suasion.evaluation.metrics import EVALUATED, bootstrap
+from suasion.evaluation.metrics import bootstrap
+from suasion.records import EVALUATED
 
 
 def measure_ties(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_bad_input_is_not_tried_again(workspace: Path) -> None:
 def test_the_flow_takes_the_stages_from_the_pipeline() -> None:
     assert stage_names(ROOT / "dvc.yaml") == [
         "base", "ingest", "validate-votes", "filter", "validate-pairs", "shard",
-        "warmstart", "listener", "prescore", "train", "evaluate", "release",
+        "warmstart", "listener", "prescore", "train", "evaluate", "measure", "report", "release",
     ]  # fmt: skip
 
 

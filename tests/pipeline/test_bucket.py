@@ -76,7 +76,8 @@ def parameters(folder: Path) -> dict[str, Any]:
     params["warmstart"] |= {"steps": 4, "lot_steps": 2}
     params["listener"]["steps"] = 2
     params["train"] |= {"steps": 2, "checkpoint_every": 1}
-    params["evaluate"] |= {"max_pairs": 2, "resamples": 50}
+    params["evaluate"]["max_pairs"] = 2
+    params["measure"]["resamples"] = 50
     return params
 
 
