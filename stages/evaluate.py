@@ -1,10 +1,10 @@
-"""Stage `evaluate`: what the models say on held-out pairs, in both orders."""
+"""Stage `evaluate`: what the models say of held-out pairs, in both orders, and what listeners hear in it."""
 
 from pathlib import Path
 
 import polars as pl
 
-from suasion.records import PREDICTION, write
+from suasion.records import HEARD, PREDICTION, SAMPLED, write
 from suasion.stage import publish, stage
 
 MODELS = {
@@ -16,17 +16,22 @@ MODELS = {
 
 def main() -> None:
     with stage("evaluate") as params:
-        from suasion.evaluation.predict import predict
+        from suasion.evaluation.predict import LISTENERS, predict
+        from suasion.evaluation.sampled import sample_answers
         from suasion.evaluation.samples import evaluated
 
         samples = evaluated(Path("data/shards"), params.evaluate.max_pairs)
-        predictions = pl.concat(
-            predict(folder, Path("data/listener/model"), samples, name=name, params=params)
+        told = [
+            predict(folder, LISTENERS, samples, name=name, params=params)
             for name, folder in MODELS.items()
             if folder.is_dir()
-        )
+        ]
+        decided = [sample for sample in samples if sample.pair["split"] == "test" and sample.pair["label"] != "tie"]
+        drawn = sample_answers(MODELS["released"], decided, name="released", params=params)
         with publish(Path("data/evaluate")) as out:
-            write(predictions, out / "predictions.parquet", PREDICTION)
+            write(pl.concat(predictions for predictions, _ in told), out / "predictions.parquet", PREDICTION)
+            write(pl.concat(heard for _, heard in told), out / "heard.parquet", HEARD)
+            write(drawn, out / "sampled.parquet", SAMPLED)
 
 
 if __name__ == "__main__":

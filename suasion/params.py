@@ -300,6 +300,7 @@ class Evaluate(Section):
     engine: Engine
     batch_size: Positive
     max_pairs: Positive  # per split, the first by hash
+    samples: Annotated[int, Field(ge=2, multiple_of=2)]  # answers drawn to each test pair, half in either order
 
 
 class Measure(Section):
