@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suasion.evaluation.metrics import bootstrap, per_pair
+from suasion.evaluation.bootstrap import bootstrap
+from suasion.evaluation.metrics import per_pair
 from suasion.evaluation.protocols import JUDGED, PROTOCOLS, from_predictions, from_ranking
 from suasion.evaluation.protocols.pickapic import points, unique
 from suasion.params import data_folder
