@@ -129,6 +129,32 @@ PREDICTION = pl.Schema(
     }
 )
 
+HEARD = pl.Schema(
+    {
+        "model": pl.String,
+        "pair_id": pl.String,
+        "order": pl.String,
+        "listener": pl.String,  # listener (the reward's) or warmstart, which no reward has asked
+        "p_a": pl.Float64,  # its probability of A given the explanation
+        "contradiction": pl.Boolean,  # it prefers the other image
+    }
+)
+"""What listeners make of explanations; a completion that does not parse has no row."""
+
+SAMPLED = pl.Schema(
+    {
+        "model": pl.String,
+        "pair_id": pl.String,
+        "prompt_id": pl.String,
+        "split": pl.String,
+        "label": pl.String,
+        "order": pl.String,  # ab or ba: half of a pair's answers are given in each
+        "sample": pl.Int64,  # from 0 on, within a pair
+        "choice": pl.String,  # a or b; null where the completion does not parse
+    }
+)
+"""Answers drawn at temperature 1, several of each pair."""
+
 
 def write(frame: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
     """Write `frame` to `path` as Parquet, columns and types as `schema` has them; the same rows give the same bytes."""
