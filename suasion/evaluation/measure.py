@@ -44,7 +44,7 @@ def measure_all(
         of_model = predictions.filter(pl.col("model") == name)
         for split in EVALUATED:
             of_split = of_model.filter(pl.col("split") == split)
-            numbers, shown = _of_split(of_split, heard.filter(pl.col("model") == name), pairs, often)
+            numbers, shown = _of_split(of_split, heard, pairs, often)
             metrics[name][split] |= numbers
             for table, rows in shown.items():
                 tables.setdefault(table, []).append(_named(rows, model=name, split=split))
@@ -84,8 +84,11 @@ def _of_split(
 
 
 def _contradiction_by(predictions: pl.DataFrame, heard: pl.DataFrame, often: dict[str, int]) -> dict[str, Estimate]:
-    """By listener, how often it prefers the other image than the answer does; a pair is the mean over its orders."""
-    told = heard.join(predictions.select("pair_id", "prompt_id", "order"), on=["pair_id", "order"])
+    """How often a listener prefers the other image than the answer does; a pair is the mean over its orders.
+
+    Keys are all listeners of `heard`, of whatever model, so that a model which nobody could hear has the same ones.
+    """
+    told = heard.join(predictions.select("model", "pair_id", "prompt_id", "order"), on=["model", "pair_id", "order"])
     rates = (
         told.with_columns(pl.col("contradiction").cast(pl.Float64))
         .group_by("listener", "prompt_id", "pair_id")

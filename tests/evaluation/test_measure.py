@@ -117,6 +117,14 @@ def test_without_samples_or_listeners_there_is_nothing_to_say() -> None:
     assert set(tables) == set(COLUMNS)
 
 
+def test_a_model_that_nobody_could_hear_has_the_same_keys() -> None:
+    predictions, heard, *rest = frames(LABELS)
+    metrics, _ = measure_all(predictions, heard.filter(pl.col("model") != "released"), *rest, resamples=50, seed=0)
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    assert metrics["released"]["test"]["contradiction_by"] == {"listener": nothing, "warmstart": nothing}
+    assert metrics["warmstart"]["test"]["contradiction_by"]["listener"]["n"] == 2
+
+
 def test_the_same_tables_give_the_same_bytes() -> None:
     first, second = (measure_all(*frames(LABELS), resamples=50, seed=0) for _ in range(2))
     assert json.dumps(first[0]) == json.dumps(second[0])
