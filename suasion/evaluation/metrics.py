@@ -1,25 +1,25 @@
 """Numbers with intervals: accuracy, contradiction, fidelity, and the paired difference between two models.
 
-Intervals are 95% percentile bootstraps that draw prompts, not pairs: pairs of one prompt stand and fall together. A pair
-counts with the mean over its two orders of presentation. Given up: intervals over seeds; one run has one seed.
+Intervals are those of `suasion.evaluation.bootstrap`. A pair counts with the mean over its two orders of presentation.
 """
 
 from typing import Any
 
-import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
+from suasion.evaluation.bootstrap import bootstrap, paired
 from suasion.records import EVALUATED
 
-MEASURES = ("accuracy", "contradiction", "fidelity", "parsed", "flip")
-Estimate = dict[str, float | int | None]
+MEASURES = ("accuracy", "contradiction", "fidelity", "parsed", "flip", "words")
 
 
 def measure(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
     """All metrics of `records.PREDICTION` rows: per model, split and measure an estimate `value, low, high, n`.
 
     Pairs that people could not decide are left out here: `suasion.evaluation.ties` is about them.
-    `paired` holds differences of accuracy (released minus another model) on the same pairs and the same resamples.
+    `paired` holds differences of accuracy (released minus another model) on the same pairs and the same resamples, and
+    how many pairs changed sides (`mcnemar`).
     `n` counts pairs; where nothing can be measured the numbers are null and n is 0.
     """
     values = per_pair(predictions.filter(pl.col("label") != "tie"))
@@ -41,6 +41,7 @@ def measure(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str
                 )
                 for name in ("accuracy", "fidelity", "contradiction")
             }
+            | {"mcnemar": mcnemar(_of(values, "released", split), _of(values, other, split))}
             for split in EVALUATED
         }
         for other in models
@@ -52,7 +53,8 @@ def measure(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dict[str
 def per_pair(predictions: pl.DataFrame) -> pl.DataFrame:
     """One row per model and pair: each of `MEASURES` as the mean over the orders, null where it is not defined.
 
-    `parsed` is the share of completions of the grammar, `flip` whether the choice changes with the order.
+    `parsed` is the share of completions of the grammar, `flip` whether the choice changes with the order, `words` how long an
+    explanation is.
     """
     both = pl.col("choice").is_not_null().all() & (pl.col("choice").len() == 2)
     return (
@@ -64,38 +66,24 @@ def per_pair(predictions: pl.DataFrame) -> pl.DataFrame:
             fidelity=pl.col("faithful").cast(pl.Float64).mean(),
             parsed=pl.col("choice").is_not_null().cast(pl.Float64).mean(),
             flip=pl.when(both).then((pl.col("choice").n_unique() > 1).cast(pl.Float64)),
+            words=pl.col("explanation").str.count_matches(r"\S+").cast(pl.Float64).mean(),
         )
     )
 
 
-def bootstrap(rows: pl.DataFrame, name: str, *, resamples: int, seed: int) -> Estimate:
-    """Mean of column `name` over pairs, with its 95% interval from resampled prompts (column `prompt_id`)."""
-    rows = rows.filter(pl.col(name).is_not_null())
-    if rows.is_empty():
-        return {"value": None, "low": None, "high": None, "n": 0}
-    sums = rows.group_by("prompt_id").agg(total=pl.col(name).sum(), size=pl.len()).sort("prompt_id")
-    total, size = sums["total"].to_numpy(), sums["size"].to_numpy().astype(np.float64)
-    drawn = _draws(len(total), resamples, seed)
-    means = (drawn @ total) / (drawn @ size)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"value": _round(total.sum() / size.sum()), "low": _round(low), "high": _round(high), "n": rows.height}
+def mcnemar(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, float | int | None]:
+    """Pairs that changed sides: on how many `first` is `better` and on how many `worse` than `second`, and the exact `p`.
 
-
-def paired(first: pl.DataFrame, second: pl.DataFrame, name: str, *, resamples: int, seed: int) -> Estimate:
-    """Mean difference of column `name`, `first` minus `second`, over the pairs that both have, with its interval."""
+    `p` is how likely a split at least as uneven is if either way is as likely (two-sided binomial test; McNemar 1947).
+    A pair with a half counts by whether it rose or fell. Given up: that pairs of one prompt hang together, which the
+    interval of the paired difference minds; without pairs `p` is null.
+    """
     both = first.join(second, on="pair_id", suffix="_second", validate="1:1")
-    difference = both.with_columns((pl.col(name) - pl.col(f"{name}_second")).alias("difference"))
-    return bootstrap(difference, "difference", resamples=resamples, seed=seed)
-
-
-def _draws(prompts: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each prompt is drawn, (resamples, prompts) float64; the same for equal arguments, so pairs match."""
-    return np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples).astype(float)
+    better = int((both["accuracy"] > both["accuracy_second"]).sum())
+    worse = int((both["accuracy"] < both["accuracy_second"]).sum())
+    p = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return {"better": better, "worse": worse, "p": float(f"{p:.6g}") if both.height else None}
 
 
 def _of(values: pl.DataFrame, model: str, split: str) -> pl.DataFrame:
     return values.filter((pl.col("model") == model) & (pl.col("split") == split))
-
-
-def _round(value: float) -> float:
-    return round(float(value), 6)

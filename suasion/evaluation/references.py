@@ -5,7 +5,7 @@ Always the first image, always the generator that won most in training, and one 
 
 import polars as pl
 
-from suasion.evaluation.metrics import Estimate, bootstrap
+from suasion.evaluation.bootstrap import Estimate, bootstrap
 from suasion.records import EVALUATED
 
 

@@ -1,7 +1,8 @@
 """Pairs that people could not decide: does the model know them? A tie is predicted where its own probability is near a half.
 
 Probability of a pair: the mean of `p_a` over both orders of presentation. The threshold is fitted on val, so numbers of
-val are those of the fit; test and ood are not touched by it. Given up: thresholds per source or per kind of image.
+val are those of the fit; test and ood are not touched by it. `tie_aware` alone fits on what it measures, as its source
+does. Given up: thresholds per source or per kind of image.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from suasion.evaluation.metrics import bootstrap
+from suasion.evaluation.bootstrap import Estimate, bootstrap
 from suasion.records import EVALUATED
 
 
@@ -38,6 +39,20 @@ def measure_ties(predictions: pl.DataFrame, *, resamples: int, seed: int) -> dic
             "n_ties": int(tie.sum()),
         }
     return result
+
+
+def tie_aware(pairs: pl.DataFrame, *, resamples: int, seed: int) -> Estimate:
+    """Pairwise accuracy with ties of rows of `probabilities`: (concordant + tied in both) / all pairs, ties calibrated.
+
+    Deutsch, Foster and Freitag 2023 (arXiv 2305.14324), `acc_eq`: a tie is predicted within the threshold that makes the number
+    itself largest, so it flatters a little more than `accuracy3`, whose threshold is validation's. Pairs are one group, where
+    the paper averages over groups; the threshold is not fitted anew in each resample. The source is `tau_optimization.py` of
+    google-research/mt-metrics-eval. A pair of which no completion parses is wrong.
+    """
+    p = pairs["p"].to_numpy()
+    called = pl.Series("called", call(p, fit_threshold(p, pairs["label"].to_list())), dtype=pl.String)
+    right = (called == pairs["label"]).fill_null(value=False).cast(pl.Float64)
+    return bootstrap(pairs.with_columns(right=right), "right", resamples=resamples, seed=seed)
 
 
 def probabilities(predictions: pl.DataFrame) -> pl.DataFrame:

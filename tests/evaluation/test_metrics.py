@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from suasion.evaluation.metrics import bootstrap, measure, paired, per_pair
+from suasion.evaluation.bootstrap import bootstrap, paired
+from suasion.evaluation.metrics import mcnemar, measure, per_pair
 from suasion.evaluation.references import references
 from suasion.records import PAIR, PREDICTION, VOTE
 
@@ -45,6 +46,34 @@ def test_what_does_not_parse_is_wrong_and_counted() -> None:
     found = per_pair(rows).row(0, named=True)
     assert (found["accuracy"], found["parsed"], found["flip"]) == (0.5, 0.5, None)
     assert found["contradiction"] == 0.0, "of the one explanation there is"
+
+
+def test_words_of_an_explanation() -> None:
+    rows = table(
+        [
+            prediction("released", 0, "ab", "a", explanation="two red  circles\n"),
+            prediction("released", 0, "ba", "a", explanation="one"),
+            prediction("released", 1, "ab", None),
+            prediction("released", 1, "ba", None),
+        ]
+    )
+    assert per_pair(rows).sort("pair_id")["words"].to_list() == [2.0, None]
+
+
+def test_mcnemar_by_hand() -> None:
+    def of(values: list[float]) -> pl.DataFrame:
+        names = [str(n) for n in range(len(values))]
+        return pl.DataFrame(
+            {"pair_id": names, "accuracy": values}, schema={"pair_id": pl.String, "accuracy": pl.Float64}, strict=False
+        )
+
+    first, second = of([1, 1, 1, 1, 0.5, 0, 0, 1]), of([0, 0, 0, 0.5, 0, 1, 0, 1])
+    found = mcnemar(first, second)
+    assert (found["better"], found["worse"]) == (5, 1)
+    assert found["p"] == pytest.approx(2 * (1 + 6) / 2**6), "0 or 1 of 6 fair coins, both tails"
+    assert mcnemar(second, first) == {"better": 1, "worse": 5, "p": found["p"]}
+    assert mcnemar(first, first) == {"better": 0, "worse": 0, "p": 1.0}
+    assert mcnemar(of([]), of([]))["p"] is None
 
 
 def test_all_keys_are_there_and_what_is_unknown_is_null() -> None:
