@@ -129,6 +129,18 @@ PREDICTION = pl.Schema(
     }
 )
 
+HEARD = pl.Schema(
+    {
+        "model": pl.String,
+        "pair_id": pl.String,
+        "order": pl.String,
+        "listener": pl.String,  # `listener` of the reward, `warmstart` as one that had no part in it
+        "p_a": pl.Float64,  # its probability of A given the explanation
+        "contradiction": pl.Boolean,  # it prefers the other image than the answer does
+    }
+)
+"""What listeners make of explanations; only of completions that parse."""
+
 
 def write(frame: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
     """Write `frame` to `path` as Parquet, columns and types as `schema` has them; the same rows give the same bytes."""
