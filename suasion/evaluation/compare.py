@@ -16,7 +16,7 @@ from suasion.evaluation.metrics import paired, per_pair
 from suasion.evaluation.names import MEASURES, SPLITS
 from suasion.evaluation.pages import Page, chance, document, points, render, shown
 from suasion.evaluation.runs import Run, read_run, samples_of
-from suasion.evaluation.thumbnails import pictures, room
+from suasion.evaluation.thumbnails import with_pictures
 from suasion.shards.sample import Sample
 
 CHANGED = 500
@@ -143,7 +143,7 @@ def _examples(runs: list[Run], changes: list[dict[str, Any]]) -> list[dict[str, 
     for run in runs:
         missing = {pair_id for _, pair_id, _ in moved} - known.keys()
         known |= samples_of(run, missing) if missing else {}
-    said = [
+    answers = [
         {rows[0]["pair_id"]: answers_of(rows, {}) for rows in _by_pair(run.predictions, {pair for _, pair, _ in moved})}
         for run in runs
     ]
@@ -152,14 +152,13 @@ def _examples(runs: list[Run], changes: list[dict[str, Any]]) -> list[dict[str, 
             "pair_id": pair_id,
             "split": split,
             "better": better,
-            "sample": known.get(pair_id),
             "pair": _pair_of(known.get(pair_id)),
-            "orders": _by_order(*(answers[pair_id] for answers in said)),
+            "orders": _by_order(*(of_run[pair_id] for of_run in answers)),
         }
         for split, pair_id, better in moved
     ]
-    most = room([str(example["pair"]) + str(example["orders"]) for example in found])
-    return [example | (pictures(example["sample"], most) if example["sample"] else {}) for example in found]
+    said = [str(example["pair"]) + str(example["orders"]) for example in found]
+    return with_pictures(found, known, said, taken=100_000)
 
 
 def _by_order(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:

@@ -5,7 +5,7 @@ prompt or an explanation; `data/evaluate/predictions.parquet` has them whole.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from suasion.evaluation.names import LISTENERS
 from suasion.evaluation.pages import render
-from suasion.evaluation.thumbnails import pictures, room
+from suasion.evaluation.thumbnails import with_pictures
 from suasion.shards.sample import Sample
 
 Ears = dict[tuple[str, str], list[tuple[str, float, bool]]]
@@ -34,8 +34,11 @@ ORDERS = (
 )
 
 
-def gallery_page(examples: Sequence[dict[str, Any]]) -> Markup:
-    """Its HTML."""
+def gallery_page(examples: Sequence[dict[str, Any]], samples: Mapping[str, Sample], taken: int) -> Markup | None:
+    """Its HTML, or None without examples; their pictures are as large as `taken` bytes of other pages leave room for."""
+    if not examples:
+        return None
+    examples = with_pictures(examples, samples, [_said(example) for example in examples], taken)
     index = [_indexed(number, example) for number, example in enumerate(examples)]
     filters = [
         (
@@ -69,9 +72,9 @@ def _indexed(number: int, example: dict[str, Any]) -> dict[str, Any]:
 
 
 def examples(
-    predictions: pl.DataFrame, samples: Sequence[Sample], size: int, *, heard: pl.DataFrame | None = None
+    predictions: pl.DataFrame, samples: Mapping[str, Sample], size: int, *, heard: pl.DataFrame | None = None
 ) -> list[dict[str, Any]]:
-    """Up to `size` decided test pairs of the released model, as `gallery.html.jinja` shows them.
+    """Up to `size` decided test pairs of the released model, as `gallery.html.jinja` shows them, without their pictures.
 
     Right ones, half right ones and wrong ones take turns as far as there are any. `heard` is a table of `records.HEARD`;
     without one the listener's verdict is that of the predictions.
@@ -85,10 +88,7 @@ def examples(
     for rows in pairs:
         kinds[_answer(rows)].append(rows)
     mixed = [rows for turn in itertools.zip_longest(*kinds.values()) for rows in turn if rows][:size]
-    known = {sample.pair["pair_id"]: sample for sample in samples}
-    found = [_example(rows, known[rows[0]["pair_id"]], ears) for rows in mixed]
-    most = room([_said(example) for example in found])
-    return [example | pictures(known[example["pair"]["pair_id"]], most) for example in found]
+    return [_example(rows, samples[rows[0]["pair_id"]], ears) for rows in mixed]
 
 
 def _answer(rows: Sequence[dict[str, Any]]) -> str:
@@ -100,6 +100,7 @@ def _example(rows: Sequence[dict[str, Any]], sample: Sample, ears: Ears) -> dict
     """The rows of a pair, `ab` first, as one example; image 1 is A."""
     p = [row["p_a"] for row in rows if row["p_a"] is not None]
     return {
+        "pair_id": sample.pair["pair_id"],
         "pair": sample.pair | {"prompt": clip(sample.pair["prompt"])},
         "answer": _answer(rows),
         "answer_said": ANSWERS[_answer(rows)],

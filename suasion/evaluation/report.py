@@ -38,21 +38,23 @@ def build_report(
     `heard` is a table of `records.HEARD`, where there is one. Beside the page, in `example/`, are `a.jpg`, `b.jpg` and
     `prompt.txt` of one test pair, for a first try of the release.
     """
-    chosen = examples(predictions, samples, params.report.gallery, heard=heard)
-    found = (
+    known = {sample.pair["pair_id"]: sample for sample in samples}
+    chosen = examples(predictions, known, params.report.gallery, heard=heard)
+    found = [
         ("summary", "Summary", _summary(metrics, len(chosen))),
         ("data", "Data", votes_page()),
         ("training", "Training", training_page()),
         ("ablation", "Ablation", ablation_page(metrics)),
         ("evaluation", "Evaluation", evaluation_page(metrics)),
-        ("gallery", "Examples", gallery_page(chosen) if chosen else None),
-    )
+    ]
+    taken = sum(len(body.encode()) for _, _, body in found if body)
+    found.append(("gallery", "Examples", gallery_page(chosen, known, taken)))
     pages = [Page(name, title, body) for name, title, body in found if body is not None]
     out.mkdir(parents=True)
     title = f"Suasion report: {params.release.name}, profile {params.profile}"
     (out / "index.html").write_text(document(title, pages), encoding="utf-8")
     if chosen:
-        first = next(sample for sample in samples if sample.pair["pair_id"] == chosen[0]["pair"]["pair_id"])
+        first = known[chosen[0]["pair_id"]]
         (out / "example").mkdir()
         (out / "example" / "a.jpg").write_bytes(first.image_a)
         (out / "example" / "b.jpg").write_bytes(first.image_b)

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import escape
@@ -10,19 +10,28 @@ from PIL import Image
 
 from suasion.shards.sample import Sample
 
-PAGE = 4_100_000
-"""Bytes for all examples of a page; its plots and tables take less than the rest of 5 MB."""
-
-CARD = 2400  # bytes that the markup around an example's text takes
+FILE = 4_900_000  # bytes of a report at most
+CARD = 1600  # bytes that the markup around an example's text takes
 MOST = 12_000  # bytes of a picture, where there is room
 LEAST = 600
 SIDES = (256, 192, 160, 128, 96, 64, 48, 32)  # pixels of the longer side
 
 
-def room(texts: Sequence[str]) -> int:
-    """Bytes that a picture may take, two for each of `texts`: what an example says, all in all."""
-    left = PAGE - sum(len(str(escape(text)).encode()) + CARD for text in texts)
+def room(texts: Sequence[str], taken: int) -> int:
+    """Bytes that a picture may take, two for each of `texts`: what an example says. `taken` bytes are other pages."""
+    left = FILE - taken - sum(len(escape(text).encode()) + CARD for text in texts)
     return max(LEAST, min(MOST, left * 3 // 4 // max(1, 2 * len(texts))))  # base64 makes four bytes of three
+
+
+def with_pictures(
+    examples: Sequence[dict[str, Any]], samples: Mapping[str, Sample], texts: Sequence[str], taken: int
+) -> list[dict[str, Any]]:
+    """`examples`, each with the pictures of its `pair_id` in `samples`, if it is there; `texts` and `taken` as for `room`."""
+    most = room(texts, taken)
+    return [
+        example | (pictures(samples[example["pair_id"]], most) if example["pair_id"] in samples else {})
+        for example in examples
+    ]
 
 
 def pictures(sample: Sample, most: int) -> dict[str, Any]:
@@ -36,11 +45,14 @@ def pictures(sample: Sample, most: int) -> dict[str, Any]:
 
 def thumbnail(image: Image.Image, most: int) -> str:
     """A WebP of at most `most` bytes, of the largest of `SIDES` that allows it; no picture is made larger."""
-    image = image.copy()
+    image, likely = image.copy(), float(SIDES[0])
     for side in SIDES:
+        if side > likely and side != SIDES[-1]:
+            continue
         image.thumbnail((side, side))
         buffer = io.BytesIO()
         image.save(buffer, format="WEBP", quality=70, method=4)
         if buffer.tell() <= most:
             break
+        likely = max(image.size) * (most / buffer.tell()) ** 0.5  # bytes shrink no faster than pixels
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -11,10 +11,13 @@ import polars as pl
 from suasion.evaluation.metrics import measure
 from suasion.evaluation.report import build_report
 from suasion.evaluation.ties import measure_ties
+from suasion.images.pack import PackedImages
 from suasion.params import ROOT, Params, load_params
 from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
 from suasion.shards.sample import Sample
+from suasion.shards.writer import write_shards
 from suasion.world.scenes import draw, encode, random_scene
+from tests.shards.pairs import SETTINGS
 
 HOSTILE = '<script>alert("x")</script>'
 NOTHING = {"value": None, "low": None, "high": None, "n": 0}
@@ -129,3 +132,32 @@ def build(out: Path, samples: Sequence[Sample], **options: Any) -> str:
     given = {"params": world(), "metrics": metrics_of(predictions), "samples": samples} | options
     build_report(out, predictions=predictions, **given)
     return (out / "index.html").read_text(encoding="utf-8")
+
+
+def said_of(pairs: pl.DataFrame, right: dict[str, str]) -> pl.DataFrame:
+    """Of a released model: `right` has the orders in which a pair is right, `ab ba` where nothing is said."""
+    rows = []
+    for pair in pairs.iter_rows(named=True):
+        for order in ("ab", "ba"):
+            correct = order in right.get(pair["pair_id"], "ab ba")
+            row: dict[str, Any] = {name: pair[name] for name in ("pair_id", "split", "label")} | {"correct": correct}
+            row |= {
+                "model": "released",
+                "prompt_id": pair["pair_id"],
+                "order": order,
+                "choice": "a" if correct else "b",
+            }
+            row |= {"completion": "", "explanation": f"{HOSTILE} {order}", "p_a": 0.5, "listener_p_a": 0.5}
+            rows.append(row | {"contradiction": False, "faithful": None})
+    return pl.DataFrame(rows, schema=PREDICTION)
+
+
+def leave_run(folder: Path, said: pl.DataFrame) -> None:
+    """The outputs of a run without shards."""
+    write(said, folder / "data" / "evaluate" / "predictions.parquet", PREDICTION)
+    (folder / "metrics.json").write_text(json.dumps({"released": {"test": {"accuracy": NOTHING}}}))
+
+
+def leave_shards(folder: Path, pairs: pl.DataFrame, images: Path) -> None:
+    """The shards of a run; `images` is the pack that has the images of `pairs`."""
+    write_shards(pairs, PackedImages(images), {}, SETTINGS, folder / "data" / "shards")

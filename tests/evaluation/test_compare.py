@@ -1,10 +1,8 @@
-import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,37 +11,11 @@ from typer.testing import CliRunner
 from suasion.cli import app
 from suasion.errors import SuasionError
 from suasion.evaluation.compare import compare_runs, mcnemar
-from suasion.images.pack import PackedImages
-from suasion.records import EVALUATED, PREDICTION, write
-from suasion.shards.writer import write_shards
-from tests.evaluation.finished import HOSTILE, NOTHING
-from tests.shards.pairs import SETTINGS, make_pairs
+from suasion.records import EVALUATED
+from tests.evaluation.finished import HOSTILE, leave_run, leave_shards, said_of
+from tests.shards.pairs import make_pairs
 
 SPLITS = {"test": 5, "ood": 2}
-
-
-def predictions(pairs: pl.DataFrame, right: dict[str, str]) -> pl.DataFrame:
-    """Of a released model: `right` has the orders in which a pair is right, `ab ba` where nothing is said."""
-    rows = []
-    for pair in pairs.iter_rows(named=True):
-        for order in ("ab", "ba"):
-            correct = order in right.get(pair["pair_id"], "ab ba")
-            row: dict[str, Any] = {name: pair[name] for name in ("pair_id", "split", "label")} | {"correct": correct}
-            row |= {
-                "model": "released",
-                "prompt_id": pair["pair_id"],
-                "order": order,
-                "choice": "a" if correct else "b",
-            }
-            row |= {"completion": "", "explanation": f"{HOSTILE} {order}", "p_a": 0.5, "listener_p_a": 0.5}
-            rows.append(row | {"contradiction": False, "faithful": None})
-    return pl.DataFrame(rows, schema=PREDICTION)
-
-
-def leave(folder: Path, said: pl.DataFrame) -> None:
-    """The outputs of a run without shards."""
-    write(said, folder / "data" / "evaluate" / "predictions.parquet", PREDICTION)
-    (folder / "metrics.json").write_text(json.dumps({"released": {"test": {"accuracy": NOTHING}}}))
 
 
 @pytest.fixture
@@ -55,13 +27,9 @@ def pairs(tmp_path: Path) -> pl.DataFrame:
 def runs(tmp_path: Path, pairs: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Folders of two runs: in the second pairs 1 and 2 got better, pair 3 worse, and of ood pair 6 worse."""
     monkeypatch.chdir(tmp_path)
-    leave(tmp_path / "first", predictions(pairs, {"pair-0001": "", "pair-0002": "ab"}))
-    leave(tmp_path / "second", predictions(pairs, {"pair-0001": "ba", "pair-0003": "", "pair-0006": "ab"}))
+    leave_run(tmp_path / "first", said_of(pairs, {"pair-0001": "", "pair-0002": "ab"}))
+    leave_run(tmp_path / "second", said_of(pairs, {"pair-0001": "ba", "pair-0003": "", "pair-0006": "ab"}))
     return "first", "second"
-
-
-def shards(folder: Path, pairs: pl.DataFrame, images: Path) -> None:
-    write_shards(pairs, PackedImages(images), {}, SETTINGS, folder / "data" / "shards")
 
 
 def test_what_changed_sides_is_counted_and_shown(
@@ -96,7 +64,7 @@ def test_the_order_that_changed_comes_first(runs: tuple[str, str], tmp_path: Pat
 def test_pairs_have_their_images_where_shards_are_at_hand(
     runs: tuple[str, str], tmp_path: Path, pairs: pl.DataFrame
 ) -> None:
-    shards(tmp_path / "second", pairs, tmp_path / "images")
+    leave_shards(tmp_path / "second", pairs, tmp_path / "images")
     compare_runs(*runs, Path("out.html"))
     page = (tmp_path / "out.html").read_text()
     assert page.count("data:image/webp") == 8
@@ -138,13 +106,13 @@ def repository(tmp_path: Path, pairs: pl.DataFrame, monkeypatch: pytest.MonkeyPa
     dvc("init", "-q")
     git("commit", "-qm", "no run")
     git("tag", "empty")
-    leave(where, predictions(pairs, {"pair-0001": ""}))
-    shards(where, pairs, tmp_path / "images")
+    leave_run(where, said_of(pairs, {"pair-0001": ""}))
+    leave_shards(where, pairs, tmp_path / "images")
     dvc("add", "-q", "data/evaluate", "data/shards")
     git("add", ".")
     git("commit", "-qm", "a run")
     git("tag", "old")
-    leave(where, predictions(pairs, {"pair-0003": "", "pair-0004": ""}))
+    leave_run(where, said_of(pairs, {"pair-0003": "", "pair-0004": ""}))
     return where
 
 
@@ -179,9 +147,9 @@ def test_what_is_no_run_is_said_to_be_none(repository: Path) -> None:
 def test_runs_of_other_pairs_or_without_a_released_model_are_not_compared(
     runs: tuple[str, str], pairs: pl.DataFrame, tmp_path: Path
 ) -> None:
-    said = predictions(pairs, {})
-    leave(tmp_path / "others", said.with_columns(pair_id="x" + pl.col("pair_id")))
-    leave(tmp_path / "untrained", said.with_columns(model=pl.lit("warmstart")))
+    said = said_of(pairs, {})
+    leave_run(tmp_path / "others", said.with_columns(pair_id="x" + pl.col("pair_id")))
+    leave_run(tmp_path / "untrained", said.with_columns(model=pl.lit("warmstart")))
     with pytest.raises(SuasionError, match="no pair in common"):
         compare_runs("first", "others", Path("out.html"))
     with pytest.raises(SuasionError, match="says nothing of a released model"):

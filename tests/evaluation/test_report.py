@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import io
 import re
 import shlex
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from suasion.evaluation.gallery import examples
 from suasion.evaluation.plots import Curve, Dot, curve_plot, interval_plot, line_plot
@@ -38,6 +42,10 @@ def predictions(samples: list[Sample]) -> pl.DataFrame:
     return some_predictions(samples)
 
 
+def known(samples: list[Sample]) -> dict[str, Sample]:
+    return {sample.pair["pair_id"]: sample for sample in samples}
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What earlier stages leave, as small as it can be."""
@@ -63,8 +71,6 @@ def test_the_report_is_one_file_that_stands_alone_and_escapes_what_comes_from_da
 
 
 def test_a_browser_is_told_the_hash_of_the_one_script_that_may_run(workspace: Path, samples: list[Sample]) -> None:
-    import base64
-    import hashlib
 
     page = build(workspace / "report", samples)
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
@@ -129,16 +135,16 @@ def test_ties_have_a_table_and_no_part_in_the_other_numbers(
     alone = metrics_of(predictions)
     assert metrics["released"]["test"] == alone["released"]["test"]
     assert metrics["paired"] == alone["paired"]
-    assert examples(both, samples, 100) == examples(predictions, samples, 100)
+    assert examples(both, known(samples), 100) == examples(predictions, known(samples), 100)
     assert "Pairs that people could not decide" in build(workspace / "report", samples, predictions=both)
 
 
 def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples: list[Sample]) -> None:
-    assert [row["answer"] for row in examples(predictions, samples, 4)] == ["right", "wrong", "right", "wrong"]
-    assert len(examples(predictions, samples, 100)) == 6
+    assert [row["answer"] for row in examples(predictions, known(samples), 4)] == ["right", "wrong", "right", "wrong"]
+    assert len(examples(predictions, known(samples), 100)) == 6
     first = (pl.col("pair_id") == "p0") & (pl.col("order") == "ba")
     changed = predictions.with_columns(correct=pl.when(first).then(pl.lit(value=False)).otherwise("correct"))
-    found = examples(changed, samples, 3)
+    found = examples(changed, known(samples), 3)
     assert [row["answer"] for row in found] == ["right", "half", "wrong"]
     assert [answer["order"] for answer in found[0]["answers"]] == ["ab", "ba"]
 
@@ -146,7 +152,9 @@ def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples:
 def test_every_listener_is_heard(workspace: Path, predictions: pl.DataFrame, samples: list[Sample]) -> None:
     rows = [("released", "p0", "ab", name, p_a, p_a < 0.5) for name, p_a in (("listener", 0.75), ("warmstart", 0.375))]
     heard = pl.DataFrame(rows, schema=HEARD, orient="row")
-    (example,) = [row for row in examples(predictions, samples, 6, heard=heard) if row["pair"]["pair_id"] == "p0"]
+    (example,) = [
+        row for row in examples(predictions, known(samples), 6, heard=heard) if row["pair"]["pair_id"] == "p0"
+    ]
     assert [(ear["choice"], ear["p"], ear["contradiction"]) for ear in example["answers"][0]["heard"]] == [
         ("a", 0.75, False),
         ("b", 0.375, True),
@@ -208,10 +216,9 @@ def test_a_report_without_test_pairs_says_so(workspace: Path, predictions: pl.Da
 @pytest.mark.parametrize("size", [2, 50, 500])
 def test_a_picture_fits_its_room(size: int) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
-    from PIL import Image
 
     image = Image.fromarray(noise)
-    most = room(["x" * 1500] * size)
+    most = room(["x" * 1500] * size, 500_000)
     url = thumbnail(image, most)
     assert url.startswith("data:image/webp;base64,")
     assert len(url) <= most * 4 // 3 + 40
@@ -251,3 +258,30 @@ def test_a_label_from_data_is_text_and_not_a_formula() -> None:
 def test_a_long_curve_stays_a_small_drawing() -> None:
     y = np.random.default_rng(0).random(50_000)
     assert len(line_plot({"m": (range(len(y)), y)}, text="t")) < 60_000
+
+
+def test_five_hundred_large_pictures_with_long_texts_stay_under_5_mb(workspace: Path) -> None:
+    leave_measured(workspace)
+    rng = np.random.default_rng(0)
+    pictures = []
+    for _ in range(4):  # noise over large shapes: harder to compress than photographs are
+        coarse = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((384, 384))
+        noisy = np.asarray(coarse, dtype=int) + rng.normal(0, 12, (384, 384, 3))
+        buffer = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, format="JPEG", quality=90)
+        pictures.append(buffer.getvalue())
+    small = some_samples(1)[0]
+    samples = [
+        Sample(
+            small.pair | {"pair_id": f"p{number:03}", "prompt_id": f"q{number}", "prompt": f"{'long <prompt> ' * 20}"},
+            pictures[number % 4],
+            pictures[(number + 1) % 4],
+            None,
+            None,
+        )
+        for number in range(510)
+    ]
+    said = some_predictions(samples).with_columns(explanation=pl.lit("what <it> says & says " * 40))
+    page = build(workspace / "report", samples, predictions=said)
+    assert page.count("<article") == 500
+    assert 2_000_000 < len(page.encode()) < 5_000_000
