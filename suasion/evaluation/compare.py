@@ -63,7 +63,6 @@ def differences(first: Run, second: Run) -> list[dict[str, Any]]:
         if both.is_empty():
             continue
         moved = both.filter(pl.col("accuracy") != pl.col("accuracy_b"))
-        better = int((moved["accuracy_b"] > moved["accuracy"]).sum())
         found.append(
             {
                 "split": split,
@@ -72,20 +71,22 @@ def differences(first: Run, second: Run) -> list[dict[str, Any]]:
                 "first": both["accuracy"].mean(),
                 "second": both["accuracy_b"].mean(),
                 "difference": paired(b, a, "accuracy", resamples=RESAMPLES, seed=SEED),
-                "better": better,
-                "worse": moved.height - better,
-                "p": mcnemar(better, moved.height - better),
+                "sides": mcnemar(b, a),
                 "changed": moved.select("pair_id", better=pl.col("accuracy_b") > pl.col("accuracy")),
             }
         )
     return found
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """Exact two-sided p of McNemar's test: how likely so uneven a split of the pairs that changed sides is by chance."""
+def mcnemar(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, Any]:
+    """Pairs that changed sides: on how many `first` is `better` and on how many `worse`, and the exact two-sided `p` of it."""
     from scipy.stats import binomtest
 
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    both = first.join(second, on="pair_id", suffix="_second")
+    better = int((both["accuracy"] > both["accuracy_second"]).sum())
+    worse = int((both["accuracy"] < both["accuracy_second"]).sum())
+    p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return {"better": better, "worse": worse, "p": p}
 
 
 def table(first: str, second: str, changes: list[dict[str, Any]]) -> str:
@@ -98,9 +99,9 @@ def table(first: str, second: str, changes: list[dict[str, Any]]) -> str:
             f"{shown(row['first'])}%",
             f"{shown(row['second'])}%",
             points(row["difference"]),
-            str(row["better"]),
-            str(row["worse"]),
-            chance(row["p"]),
+            str(row["sides"]["better"]),
+            str(row["sides"]["worse"]),
+            chance(row["sides"]["p"]),
         )
         for row in changes
     ]

@@ -82,6 +82,8 @@ def signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-def chance(p: float) -> str:
-    """A probability of chance: `0.012`, `<0.001`."""
+def chance(p: float | None) -> str:
+    """A probability of chance: `0.012`, `<0.001`; a dash where it is not known."""
+    if p is None:
+        return "–"
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -51,7 +51,9 @@ def verdict(metrics: Metrics, checks: list[Check]) -> Verdict:
             "unsure", "Do not ship it yet", f"{right}, which is not shown to be better than chance. {change}"
         )
     if any(check.tone == "worse" for check in checks):
-        return Verdict("unsure", "Better, but look first", f"{right}. {change} But something below got worse.")
+        return Verdict(
+            "unsure", "Better, but look first", f"{right}. {change} But a question below is answered with “worse”."
+        )
     return Verdict("better", "Ship it", f"{right}. {change}")
 
 

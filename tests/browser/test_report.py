@@ -238,4 +238,5 @@ def test_nothing_is_wider_than_the_screen(browser: Chrome, report: Path, width: 
     look(browser, width=width)
     for name in PAGES:
         visit(browser, report, name)
+        browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
         assert overflow(browser) <= 0, name

@@ -84,8 +84,11 @@ def test_runs_that_agree_have_no_pair_to_show(runs: tuple[str, str], tmp_path: P
 
 @pytest.mark.parametrize(("better", "worse", "p"), [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 0.0625), (8, 2, 0.109375)])
 def test_the_exact_test_is_that_of_a_fair_coin(better: int, worse: int, p: float) -> None:
-    assert mcnemar(better, worse) == pytest.approx(p)
-    assert mcnemar(worse, better) == pytest.approx(p)
+    names = [f"p{number}" for number in range(better + worse + 3)]
+    first = pl.DataFrame({"pair_id": names, "accuracy": [1.0] * better + [0.0] * worse + [0.5] * 3})
+    second = pl.DataFrame({"pair_id": names, "accuracy": [0.5] * len(names)})
+    assert mcnemar(first, second) == {"better": better, "worse": worse, "p": pytest.approx(p)}
+    assert mcnemar(second, first) == {"better": worse, "worse": better, "p": pytest.approx(p)}
 
 
 def git(*arguments: str) -> None:
