@@ -4,6 +4,8 @@ It is drawn from `metrics.json` and from the tables in `data/measure`, which `dv
 its own. A section whose numbers are not there is left out.
 """
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from suasion.evaluation.pages import render
 from suasion.evaluation.plots import Curve, Dot, curve_plot, interval_plot
 
 MEASURED = Path("data/measure")
+COUNTED = ("margin", "votes")  # whose groups are spans of numbers
+ROWS = 20
+"""Groups in a drawing; the table has them all."""
+
 Metrics = dict[str, Any]
 
 
@@ -33,7 +39,7 @@ def evaluation_page(metrics: Metrics) -> Markup:
         listeners=[name for name in LISTENERS if name in metrics["released"]["test"].get("contradiction_by", {})],
         listener_names=LISTENERS,
         protocols=_protocols(models),
-        confidence=[chart for chart in (_calibration(models), _abstention(models), _consistency(models)) if chart],
+        confidence=_confidence(models),
         breakdowns=_breakdowns(models),
     )
 
@@ -63,7 +69,23 @@ def _protocols(models: dict[str, str]) -> dict[str, Any] | None:
     }
 
 
-def _calibration(models: dict[str, str]) -> tuple[str, str] | None:
+def _confidence(models: dict[str, str]) -> list[tuple[str, str]]:
+    """Titles and drawings of how far a model's own probabilities, and several of its answers, can be trusted."""
+    answered = _bands(
+        "abstention", models, "coverage", x="share of pairs that it answers", what="Accuracy by the share answered"
+    )
+    voted = _bands(
+        "consistency", models, "k", x="sampled answers, k", what="Accuracy of the majority of k answers", doubling=True
+    )
+    charts = (
+        ("Is it as often right as it is sure?", _calibration(models)),
+        ("If it answers only where it is surest", answered),
+        ("If the majority of k answers counts", voted),
+    )
+    return [(title, plot) for title, plot in charts if plot]
+
+
+def _calibration(models: dict[str, str]) -> str | None:
     table = _table("calibration")
     if table is None:
         return None
@@ -75,37 +97,16 @@ def _calibration(models: dict[str, str]) -> tuple[str, str] | None:
             last = rows.row(-1, named=True)
             said.append(f"{label}, where it is {last['confidence']:.2f} sure, is right on {last['accuracy']:.2f}")
     text = f"Reliability diagram, share of right answers by the model's own probability: {'; '.join(said)}."
-    return "Is it as often right as it is sure?", curve_plot(
-        curves, x="its own probability of its answer", y="share that is right", text=text, diagonal=True
-    )
+    if not curves:
+        return None
+    return curve_plot(curves, x="its own probability of its answer", y="share that is right", text=text, diagonal=True)
 
 
-def _abstention(models: dict[str, str]) -> tuple[str, str] | None:
-    table = _table("abstention")
+def _bands(name: str, models: dict[str, str], column: str, *, x: str, what: str, doubling: bool = False) -> str | None:
+    """Accuracy by `column` of the table `name`, with its interval; None where it has no number."""
+    table = _table(name)
     if table is None:
         return None
-    return "If it answers only where it is surest", _bands(
-        table,
-        models,
-        "coverage",
-        x="share of pairs that it answers",
-        y="accuracy",
-        what="Accuracy by the share answered",
-    )
-
-
-def _consistency(models: dict[str, str]) -> tuple[str, str] | None:
-    table = _table("consistency")
-    if table is None:
-        return None
-    what = "Accuracy of the majority of k sampled answers"
-    plot = _bands(table, models, "k", x="sampled answers, k", y="accuracy", what=what, doubling=True)
-    return "If the majority of k answers counts", plot
-
-
-def _bands(
-    table: pl.DataFrame, models: dict[str, str], column: str, *, x: str, y: str, what: str, doubling: bool = False
-) -> str:
     curves, said = {}, []
     for model, label in models.items():
         rows = table.filter(pl.col("model") == model).drop_nulls(["accuracy", "low", "high"]).sort(column)
@@ -113,7 +114,8 @@ def _bands(
             curves[label] = Curve(*(rows[name].to_list() for name in (column, "accuracy", "low", "high")))
             ends = [rows.row(at, named=True) for at in (0, -1)]
             said.append(f"{label} " + " and ".join(f"{end['accuracy']:.3f} at {end[column]:g}" for end in ends))
-    return curve_plot(curves, x=x, y=y, text=f"{what}: {'; '.join(said)}.", doubling=doubling)
+    text = f"{what}: {'; '.join(said)}."
+    return curve_plot(curves, x=x, y="accuracy", text=text, doubling=doubling) if curves else None
 
 
 def _breakdowns(models: dict[str, str]) -> list[dict[str, Any]]:
@@ -127,11 +129,18 @@ def _breakdowns(models: dict[str, str]) -> list[dict[str, Any]]:
         part = table.filter((pl.col("by") == by) & pl.col("model").is_in([*models]))
         cells = {(row["model"], row["group"]): row for row in part.iter_rows(named=True)}
         groups = part["group"].unique(maintain_order=True).to_list()
+        if by in COUNTED:
+            groups.sort(key=_first_number)
         if len(groups) < 2:  # all pairs are of one kind: that is the accuracy itself
             continue
         rows = [(group, [_estimate(cells.get((model, group))) for model in models]) for group in groups]
         found.append({"title": title, "rows": rows, "plot": _dots(title, rows, [*models.values()])})
     return found
+
+
+def _first_number(group: str) -> float:
+    found = re.match(r"\d+(\.\d+)?", group)
+    return float(found[0]) if found else math.inf
 
 
 def _estimate(row: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -150,7 +159,3 @@ def _dots(title: str, rows: list[tuple[str, list[dict[str, Any] | None]]], names
     }
     text = f"Accuracy in percent with its interval, by {title.lower()}; the table beside has the numbers."
     return interval_plot({name: dots for name, dots in drawn.items() if dots}, x="accuracy, %", text=text, marked=50)
-
-
-ROWS = 20
-"""Groups in a drawing; the table has them all."""

@@ -51,7 +51,7 @@ def thumbnail(image: Image.Image, most: int) -> str:
             continue
         image.thumbnail((side, side))
         buffer = io.BytesIO()
-        image.save(buffer, format="WEBP", quality=70, method=4)
+        image.save(buffer, format="WEBP", quality=80, method=4)
         if buffer.tell() <= most:
             break
         likely = max(image.size) * (most / buffer.tell()) ** 0.5  # bytes shrink no faster than pixels

@@ -8,7 +8,7 @@ from selenium.webdriver.support.ui import Select
 
 from tests.browser.browser import all_of, asked_for, faults, look, one_of, overflow, visit
 from tests.browser.conftest import EXAMPLES
-from tests.evaluation.finished import HOSTILE
+from tests.evaluation.finished import HOSTILE, SOURCES
 
 PAGES = ("summary", "data", "training", "ablation", "evaluation", "gallery")
 SCREENS = {"light": (1200, False), "dark": (1200, True), "phone": (390, False), "dark phone": (390, True)}
@@ -98,7 +98,7 @@ def test_filters_filter(browser: Chrome, report: Path) -> None:
     choose(browser, "answer", "")
     assert set(shown(browser)) == {f"p{number}" for number in range(1, EXAMPLES, 2) if number % 6 != 5}
     choose(browser, "contradiction", "")
-    choose(browser, "source", "yours")
+    choose(browser, "source", SOURCES[1])
     assert set(shown(browser)) == {f"p{number}" for number in range(1, EXAMPLES, 2)}
     choose(browser, "margin", "0.3 to 0.45")
     assert shown(browser) == [], "the pairs of that source are clearer"

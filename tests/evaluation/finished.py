@@ -20,6 +20,7 @@ from suasion.world.scenes import draw, encode, random_scene
 from tests.shards.pairs import SETTINGS
 
 HOSTILE = '<script>alert("x")</script>'
+SOURCES = ("mine", f"</script>{HOSTILE}")
 NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 NO_REFERENCES = {
     name: dict.fromkeys(("val", "test", "ood"), NOTHING)
@@ -34,7 +35,7 @@ def some_samples(size: int = 6) -> list[Sample]:
     for index in range(size):
         values: dict[str, Any] = dict.fromkeys(PAIR.names())
         values |= {"pair_id": f"p{index}", "prompt_id": f"q{index}", "prompt": f"{HOSTILE} {index} stars"}
-        values |= {"label": "a", "split": "test", "source": ("mine", "yours")[index % 2]}
+        values |= {"label": "a", "split": "test", "source": SOURCES[index % 2]}
         values |= {"votes_a": 5, "votes_b": 2, "votes_tie": 1, "n_votes": 8 + index % 3, "p_a": (0.9, 0.99)[index % 2]}
         a, b = (encode(draw(random_scene(rng, groups=1), rng)) for _ in "ab")
         made.append(Sample(values, a, b, None, None))
@@ -100,7 +101,7 @@ def leave_measured(folder: Path, models: Sequence[str] = ("warmstart", "released
     """The tables of the stage `measure`, made up; groups have names that would like to be HTML, or a formula."""
     at = [{"model": model, "split": "test"} for model in models]
     span = {"accuracy": 0.7, "low": 0.6, "high": 0.8}
-    groups = (("source", ("mine", "yours")), ("generator", (HOSTILE, "$x_", "m")), ("votes", ("8", "9 and more")))
+    groups = (("source", SOURCES), ("generator", (HOSTILE, "$x_", "m")), ("votes", ("10-19", "20+", "5-9")))
     tables = {
         "calibration": [row | {"confidence": c, "accuracy": c, "n": 3} for row in at for c in (0.55, 0.75, 0.95)],
         "abstention": [row | {"coverage": share} | span for row in at for share in (0.5, 1.0)],

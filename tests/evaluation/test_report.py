@@ -102,6 +102,24 @@ def test_protocols_stand_side_by_side_with_how_far_they_disagree(workspace: Path
     assert re.search(r"Largest minus smallest, points</th><td[^>]*>12.5</td>", page)
 
 
+def test_spans_of_numbers_stand_in_their_order(workspace: Path, samples: list[Sample]) -> None:
+    leave_measured(workspace)
+    page = build(workspace / "report", samples)
+    table = page.partition("Number of votes in numbers")[2].partition("</table>")[0]
+    assert re.findall(r'<th scope="row">([^<]+)</th>', table) == ["5-9", "10-19", "20+"]
+
+
+def test_a_table_without_numbers_is_no_drawing(workspace: Path, samples: list[Sample]) -> None:
+    leave_measured(workspace)
+    for name in ("abstention", "consistency", "calibration"):
+        path = workspace / "data" / "measure" / f"{name}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert 'id="confidence"' not in build(workspace / "report", samples)
+    nothing = pl.DataFrame({"model": ["released"], "k": [1], "accuracy": [None], "low": [None], "high": [None]})
+    nothing.write_csv(workspace / "data" / "measure" / "consistency.csv")
+    assert 'id="confidence"' not in build(workspace / "again", samples)
+
+
 def test_numbers_that_a_later_stage_adds_are_shown(workspace: Path, samples: list[Sample]) -> None:
     metrics = metrics_of(some_predictions(samples))
     test = metrics["released"]["test"]
