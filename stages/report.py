@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from suasion.evaluation.report import build_report
-from suasion.records import PREDICTION, read
+from suasion.records import HEARD, PREDICTION, read
 from suasion.stage import publish, stage
 
 
@@ -12,6 +12,7 @@ def main() -> None:
     with stage("report") as params:
         from suasion.evaluation.samples import evaluated
 
+        heard = Path("data/evaluate/heard.parquet")
         with publish(Path("report")) as out:
             build_report(
                 out,
@@ -19,6 +20,7 @@ def main() -> None:
                 predictions=read(Path("data/evaluate/predictions.parquet"), PREDICTION),
                 metrics=json.loads(Path("metrics.json").read_text()),
                 samples=evaluated(Path("data/shards"), params.evaluate.max_pairs),
+                heard=read(heard, HEARD) if heard.is_file() else None,
             )
 
 

@@ -57,6 +57,23 @@ def compare(
 
 
 @app.command()
+def report(
+    run_a: Annotated[
+        str, typer.Argument(help="A run: a folder with its outputs, or a git revision of this repository.")
+    ],
+    run_b: Annotated[str, typer.Argument(help="The run to compare with it.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
+) -> None:
+    """Compare two runs pair by pair: what changed sides."""
+    from suasion.evaluation.compare import compare_runs
+
+    try:
+        compare_runs(run_a, run_b, out)
+    except SuasionError as error:
+        fail(error)
+
+
+@app.command()
 def profile(
     path: Annotated[
         str, typer.Argument(help="Votes: a CSV, Parquet or JSON (lines) file, a pattern, s3://..., hub:...")

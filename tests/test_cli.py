@@ -24,7 +24,7 @@ def test_help_answers_at_once() -> None:
     started = time.monotonic()
     said = suasion("--help").stdout
     assert time.monotonic() - started < 0.5
-    assert all(name in said for name in ("compare", "profile", "snapshot"))
+    assert all(name in said for name in ("compare", "report", "profile", "snapshot"))
 
 
 def test_only_the_validation_stage_imports_great_expectations() -> None:
@@ -60,6 +60,8 @@ def test_a_missing_model_is_a_message_without_a_traceback() -> None:
         (("profile", "nowhere.csv", "--name", "mine"), "no votes file at"),
         (("profile", "nowhere.csv", "--name", "No Name"), "the name 'No Name'"),
         (("profile", "nowhere.csv", "--name", "avt"), "profiles/avt.yaml exists"),
+        (("report", "nowhere", "tests"), "no run 'nowhere'"),
+        (("report", "tests", "nowhere"), "run 'tests' has no data/evaluate/predictions.parquet"),
         (("snapshot", "profiles/nowhere.yaml"), "no parameter file nowhere.yaml"),
     ],
 )

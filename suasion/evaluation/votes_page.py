@@ -1,4 +1,4 @@
-"""The report's page on votes: what was left out and why, where the votes came from, who cast them, what they say.
+"""The report's page on data: what was left out and why, where the votes came from, who cast them, what they say.
 
 It is drawn from what ingest and filter leave in `data/`, and computes no verdict of its own. Given up: search, and more
 than `ROWS` voters in the table; `data/filter/voters.parquet` and the two `drops.parquet` have them all.
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 
 from suasion.evaluation.pages import render
 from suasion.evaluation.plots import histogram, scatter
 from suasion.evaluation.reasons import FLAGS, REASONS, TIES
-from suasion.params import Params
 from suasion.records import DROP, LABELS, PAIR, SPLITS, VOTER, read
 
 ROWS = 200  # voters in the table
@@ -24,14 +24,13 @@ SHOWN = 60  # characters of a detail
 SHARES = np.linspace(0, 1, 41)
 
 
-def votes_page(params: Params) -> str:
-    """The HTML of `votes.html`."""
+def votes_page() -> Markup:
+    """Its HTML."""
     summary, ingested = summaries()
     voters = read(Path("data/filter/voters.parquet"), VOTER)
     pairs = read(Path("data/filter/pairs.parquet"), PAIR)
     return render(
-        "votes.html.jinja",
-        params=params,
+        "data.html.jinja",
         ledgers=ledgers(ingested, summary),
         unread=_unread(),
         ingested=ingested,

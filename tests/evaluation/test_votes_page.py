@@ -11,7 +11,6 @@ import pytest
 
 from suasion.evaluation.pages import share
 from suasion.evaluation.votes_page import ROWS, ledgers, listed, summaries, votes_page
-from suasion.params import ROOT, load_params
 from suasion.records import DROP, PAIR, VOTER, write
 
 Row = tuple[str, str, str, str]
@@ -94,7 +93,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def page() -> str:
-    return votes_page(load_params(ROOT / "profiles" / "world.yaml"))
+    return votes_page()
 
 
 EARLY = [("ingest", f"row-{n}", "image_missing", f"{n}.jpg") for n in range(9)] + [("ingest", HOSTILE, "new", HOSTILE)]
