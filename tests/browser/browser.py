@@ -56,9 +56,12 @@ def look(browser: Chrome, *, width: int = 1200, dark: bool = False) -> None:
 
 
 def visit(browser: Chrome, page: Path, where: str = "") -> None:
-    """Open `page` anew at `#where`."""
+    """Open `page` anew at `#where`, and wait until the browser has gone there: frames later it would take the focus away."""
     browser.get("about:blank")
     browser.get(page.as_uri() + (where and f"#{where}"))
+    browser.execute_async_script(
+        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100)))"
+    )
 
 
 def complaints(browser: Chrome) -> list[str]:
