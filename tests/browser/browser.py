@@ -56,9 +56,13 @@ def look(browser: Chrome, *, width: int = 1200, dark: bool = False) -> None:
 
 
 def visit(browser: Chrome, page: Path, where: str = "") -> None:
-    """Open `page` anew at `#where`, and wait until the browser has gone there: frames later it would take the focus away."""
+    """Open `page` anew at `#where`."""
     browser.get("about:blank")
     browser.get(page.as_uri() + (where and f"#{where}"))
+
+
+def settle(browser: Chrome) -> None:
+    """Wait until the browser has gone to its target: some frames later it would take the focus away."""
     browser.execute_async_script(
         "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100)))"
     )

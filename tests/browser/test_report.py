@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from tests.browser.browser import all_of, asked_for, faults, look, one_of, overflow, visit
+from tests.browser.browser import all_of, asked_for, faults, look, one_of, overflow, settle, visit
 from tests.browser.conftest import EXAMPLES
 from tests.evaluation.finished import HOSTILE, SOURCES
 
@@ -186,6 +186,7 @@ def test_another_script_may_not_run(browser: Chrome, tmp_path: Path, report: Pat
 def test_the_keyboard_reaches_everything_in_order(browser: Chrome, report: Path) -> None:
     for name in PAGES:
         visit(browser, report, name)
+        settle(browser)
         if name == "gallery":
             search(browser, "1 stars")
             browser.execute_script("document.activeElement.blur()")
@@ -201,6 +202,7 @@ def test_the_keyboard_reaches_everything_in_order(browser: Chrome, report: Path)
 
 def test_the_keyboard_is_enough(browser: Chrome, report: Path) -> None:
     visit(browser, report)
+    settle(browser)
     press(browser, Keys.TAB)
     assert "Skip to the page" in focused(browser)
     for _ in PAGES:
