@@ -194,10 +194,11 @@ class _Window:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        # Waits for nothing: an iterator that nobody has ends where Python collects it, which may be in a thread that is just
+        # beginning and holds the lock that a join would ask for.
+        self.pool.shutdown(wait=False, cancel_futures=True)
         for coming in self.coming.values():
-            if not coming.cancelled() and coming.exception() is None:
-                coming.result().close()
+            coming.add_done_callback(_close_when_opened)
         for shard in self.opened.values():
             shard.close()
 
@@ -223,6 +224,11 @@ class _Window:
         shard = self.queue.pop()
         if self.left[shard]:
             self.coming[shard] = self.pool.submit(self.dataset._open, shard)
+
+
+def _close_when_opened(coming: "Future[OpenShard]") -> None:
+    if not coming.cancelled() and coming.exception() is None:
+        coming.result().close()
 
 
 def _manifest_at(place: str | Path) -> tuple[bytes, str]:
