@@ -3,6 +3,8 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -234,8 +236,26 @@ def test_files_and_maps_are_given_back(forty: Path) -> None:
             most = max(most, mapped())
         next(iter(data))
     assert most <= 7, "of 14 shards: those in the buffer, and two ahead"
+    until = time.monotonic() + 20  # what was being opened is closed when it has been
+    while (mapped() or open_files() > before) and time.monotonic() < until:
+        time.sleep(0.01)
     assert mapped() == 0
     assert open_files() <= before
+
+
+def test_a_pass_that_nobody_has_ends_in_a_thread_that_is_beginning(forty: Path) -> None:
+    """Where Python may collect it: a join there would ask for the lock that every thread holds when it begins and ends."""
+    left = iter(ShardDataset(forty, "train"))
+    next(left)
+    ended = threading.Event()
+
+    def begins() -> None:
+        with threading._shutdown_locks_lock:  # type: ignore[attr-defined]
+            left.close()  # type: ignore[attr-defined]
+        ended.set()
+
+    threading.Thread(target=begins, daemon=True).start()
+    assert ended.wait(20)
 
 
 def test_a_shard_is_never_named_twice(shards: Path) -> None:
