@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -116,6 +117,9 @@ def test_an_object_or_a_copy_that_was_changed_is_found(s3: Bucket, forty: pl.Dat
     storage.put(bytes(content[:-512]), first, new=False)
     with pytest.raises(SuasionError, match=r"\d+ bytes where \d+ are expected"):
         next(iter(ShardDataset(there, "train", cache=tmp_path / "another")))
+    until = time.monotonic() + 20  # the next shard was on its way
+    while [*(tmp_path / "another").glob("*.tmp")] and time.monotonic() < until:
+        time.sleep(0.01)
     assert not [*(tmp_path / "another").glob("*.tmp")]
 
 
