@@ -12,7 +12,6 @@ def main() -> None:
     with stage("report") as params:
         from suasion.evaluation.samples import evaluated
 
-        heard = Path("data/evaluate/heard.parquet")
         with publish(Path("report")) as out:
             build_report(
                 out,
@@ -20,7 +19,7 @@ def main() -> None:
                 predictions=read(Path("data/evaluate/predictions.parquet"), PREDICTION),
                 metrics=json.loads(Path("metrics.json").read_text()),
                 samples=evaluated(Path("data/shards"), params.evaluate.max_pairs),
-                heard=read(heard, HEARD) if heard.is_file() else None,
+                heard=read(Path("data/evaluate/heard.parquet"), HEARD),
             )
 
 

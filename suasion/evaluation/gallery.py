@@ -72,17 +72,16 @@ def _indexed(number: int, example: dict[str, Any]) -> dict[str, Any]:
 
 
 def examples(
-    predictions: pl.DataFrame, samples: Mapping[str, Sample], size: int, *, heard: pl.DataFrame | None = None
+    predictions: pl.DataFrame, heard: pl.DataFrame, samples: Mapping[str, Sample], size: int
 ) -> list[dict[str, Any]]:
     """Up to `size` decided test pairs of the released model, as `gallery.html.jinja` shows them, without their pictures.
 
-    Right ones, half right ones and wrong ones take turns as far as there are any. `heard` is a table of `records.HEARD`;
-    without one the listener's verdict is that of the predictions.
+    Right ones, half right ones and wrong ones take turns as far as there are any. `heard` is a table of `records.HEARD`.
     """
     told = predictions.filter(
         (pl.col("model") == "released") & (pl.col("split") == "test") & (pl.col("label") != "tie")
     ).sort("pair_id", "order")
-    ears = _ears(predictions, heard)
+    ears = _ears(heard)
     pairs = [rows.to_dicts() for rows in told.partition_by("pair_id", maintain_order=True)]
     kinds: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in ANSWERS}
     for rows in pairs:
@@ -129,9 +128,7 @@ def _of_order(row: dict[str, Any], ears: Sequence[tuple[str, float, bool]]) -> d
     return {name: row[name] for name in names} | {"said": clip(said), "heard": heard}
 
 
-def _ears(predictions: pl.DataFrame, heard: pl.DataFrame | None) -> Ears:
-    if heard is None:
-        heard = predictions.drop_nulls("listener_p_a").with_columns(listener=pl.lit("listener"), p_a="listener_p_a")
+def _ears(heard: pl.DataFrame) -> Ears:
     heard = heard.filter(pl.col("model") == "released").sort("pair_id", "order", "listener")
     found: Ears = {}
     for row in heard["pair_id", "order", "listener", "p_a", "contradiction"].iter_rows():

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from suasion.engine import device, run
+from suasion.evaluation.samples import in_order
 from suasion.listener.local import Hearing, LocalListener, answer_slot
 from suasion.params import Params
 from suasion.progress import progress
@@ -62,7 +63,7 @@ class _Exam:
         _, self.choices = answer_slot(self.processor)
 
     def __call__(self, batch: Sequence[tuple[Sample, str]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        images = [_in_order(sample, order) for sample, order in batch]
+        images = [in_order(sample, order) for sample, order in batch]
         requests = [Request(sample.pair["prompt"], *shown) for (sample, _), shown in zip(batch, images, strict=True)]
         said = complete_with_answers(
             self.model,
@@ -73,11 +74,6 @@ class _Exam:
             batch_size=self.size,
         )
         return _judge(batch, requests, said, self.listeners, self.name)
-
-
-def _in_order(sample: Sample, order: str) -> tuple[Any, Any]:
-    a, b = sample.open_a(), sample.open_b()
-    return (a, b) if order == "ab" else (b, a)
 
 
 def _judge(

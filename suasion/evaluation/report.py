@@ -29,17 +29,17 @@ def build_report(
     *,
     params: Params,
     predictions: pl.DataFrame,
+    heard: pl.DataFrame,
     metrics: dict[str, Any],
     samples: Sequence[Sample],
-    heard: pl.DataFrame | None = None,
 ) -> None:
     """Write `index.html` to `out`, from the arguments and from what earlier stages left in `data/`.
 
-    `heard` is a table of `records.HEARD`, where there is one. Beside the page, in `example/`, are `a.jpg`, `b.jpg` and
-    `prompt.txt` of one test pair, for a first try of the release.
+    `predictions` and `heard` are tables of `records.PREDICTION` and `HEARD`. Beside the page, in `example/`, are `a.jpg`,
+    `b.jpg` and `prompt.txt` of one test pair, for a first try of the release.
     """
     known = {sample.pair["pair_id"]: sample for sample in samples}
-    chosen = examples(predictions, known, params.report.gallery, heard=heard)
+    chosen = examples(predictions, heard, known, params.report.gallery)
     found = [
         ("summary", "Summary", _summary(metrics, len(chosen))),
         ("data", "Data", votes_page()),

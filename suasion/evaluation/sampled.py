@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from suasion.engine import device, run
+from suasion.evaluation.samples import in_order
 from suasion.params import Params
 from suasion.progress import progress
 from suasion.records import SAMPLED
@@ -53,7 +54,7 @@ class _Polls:
     def __call__(self, batch: Asked) -> list[dict[str, Any]]:
         number, asked = batch
         texts = [render(self.processor, reasoner_messages(sample.pair["prompt"])) for sample, _ in asked]
-        images = [(s.open_a(), s.open_b()) if order == "ab" else (s.open_b(), s.open_a()) for s, order in asked]
+        images = [in_order(sample, order) for sample, order in asked]
         inputs = prompt_inputs(self.processor, texts, images, device())
         with torch.random.fork_rng(), generating_groups(self.model, self.each):
             torch.manual_seed(1_000_003 * self.seed + number)  # batches of other seeds than ours start elsewhere

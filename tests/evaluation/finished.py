@@ -13,7 +13,7 @@ from suasion.evaluation.report import build_report
 from suasion.evaluation.ties import measure_ties
 from suasion.images.pack import PackedImages
 from suasion.params import ROOT, Params, load_params
-from suasion.records import DROP, PAIR, PREDICTION, VOTER, write
+from suasion.records import DROP, HEARD, PAIR, PREDICTION, VOTER, write
 from suasion.shards.sample import Sample
 from suasion.shards.writer import write_shards
 from suasion.world.scenes import draw, encode, random_scene
@@ -126,11 +126,18 @@ def world(**report: int) -> Params:
     return params.model_copy(update={"report": params.report.model_copy(update=report)})
 
 
+def hear(predictions: pl.DataFrame) -> pl.DataFrame:
+    """`records.HEARD` rows of one listener, who believes what `predictions` say of it."""
+    told = predictions.drop_nulls("listener_p_a").with_columns(listener=pl.lit("listener"), p_a="listener_p_a")
+    return told.select(HEARD.names())
+
+
 def build(out: Path, samples: Sequence[Sample], **options: Any) -> str:
     """The report of `samples` and made-up predictions of them, built in `out`; returns the page."""
     predictions = options.pop("predictions", None)
     predictions = some_predictions(samples) if predictions is None else predictions
-    given = {"params": world(), "metrics": metrics_of(predictions), "samples": samples} | options
+    given = {"params": world(), "heard": hear(predictions), "metrics": metrics_of(predictions), "samples": samples}
+    given |= options
     build_report(out, predictions=predictions, **given)
     return (out / "index.html").read_text(encoding="utf-8")
 

@@ -23,6 +23,7 @@ from tests.evaluation.finished import (
     HOSTILE,
     NOTHING,
     build,
+    hear,
     leave,
     leave_measured,
     metrics_of,
@@ -153,16 +154,23 @@ def test_ties_have_a_table_and_no_part_in_the_other_numbers(
     alone = metrics_of(predictions)
     assert metrics["released"]["test"] == alone["released"]["test"]
     assert metrics["paired"] == alone["paired"]
-    assert examples(both, known(samples), 100) == examples(predictions, known(samples), 100)
+    assert examples(both, hear(both), known(samples), 100) == examples(
+        predictions, hear(predictions), known(samples), 100
+    )
     assert "Pairs that people could not decide" in build(workspace / "report", samples, predictions=both)
 
 
 def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples: list[Sample]) -> None:
-    assert [row["answer"] for row in examples(predictions, known(samples), 4)] == ["right", "wrong", "right", "wrong"]
-    assert len(examples(predictions, known(samples), 100)) == 6
+    assert [row["answer"] for row in examples(predictions, hear(predictions), known(samples), 4)] == [
+        "right",
+        "wrong",
+        "right",
+        "wrong",
+    ]
+    assert len(examples(predictions, hear(predictions), known(samples), 100)) == 6
     first = (pl.col("pair_id") == "p0") & (pl.col("order") == "ba")
     changed = predictions.with_columns(correct=pl.when(first).then(pl.lit(value=False)).otherwise("correct"))
-    found = examples(changed, known(samples), 3)
+    found = examples(changed, hear(changed), known(samples), 3)
     assert [row["answer"] for row in found] == ["right", "half", "wrong"]
     assert [answer["order"] for answer in found[0]["answers"]] == ["ab", "ba"]
 
@@ -170,9 +178,7 @@ def test_right_and_wrong_examples_take_turns(predictions: pl.DataFrame, samples:
 def test_every_listener_is_heard(workspace: Path, predictions: pl.DataFrame, samples: list[Sample]) -> None:
     rows = [("released", "p0", "ab", name, p_a, p_a < 0.5) for name, p_a in (("listener", 0.75), ("warmstart", 0.375))]
     heard = pl.DataFrame(rows, schema=HEARD, orient="row")
-    (example,) = [
-        row for row in examples(predictions, known(samples), 6, heard=heard) if row["pair"]["pair_id"] == "p0"
-    ]
+    (example,) = [row for row in examples(predictions, heard, known(samples), 6) if row["pair"]["pair_id"] == "p0"]
     assert [(ear["choice"], ear["p"], ear["contradiction"]) for ear in example["answers"][0]["heard"]] == [
         ("a", 0.75, False),
         ("b", 0.375, True),
@@ -225,7 +231,14 @@ def test_what_was_not_measured_is_not_asked() -> None:
 
 def test_a_report_without_test_pairs_says_so(workspace: Path, predictions: pl.DataFrame) -> None:
     other = predictions.with_columns(split=pl.lit("val"))
-    build_report(workspace / "report", params=world(), predictions=other, metrics=metrics_of(other), samples=[])
+    build_report(
+        workspace / "report",
+        params=world(),
+        predictions=other,
+        heard=hear(other),
+        metrics=metrics_of(other),
+        samples=[],
+    )
     page = (workspace / "report" / "index.html").read_text()
     assert "There are no test pairs, so nothing can be said" in page
     assert 'href="#gallery"' not in page
